@@ -139,4 +139,10 @@ Why = Annotated[
         help=f"Your reason, for the history; at most {MOST_REASON:,} characters.",
     ),
 ]
+MetricsPath = Annotated[
+    Path | None,
+    local_option(
+        "FILE", "Write figures for Prometheus to a file at the end, also after a failure: see docs/operations.md."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]

@@ -35,29 +35,36 @@ def run(
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,
     slices: options.Slices = None,
+    metrics_file: options.MetricsPath = None,
     process: ProcessOptions,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
+    from pipeline.registry.history import load_history
+    from pipeline.schedule.metrics_file import MetricsFile, describe_job
     from pipeline.stages import JobConfig, run_job
 
     process.configure_messages()
-    configs = training.to_configs(recipe, seeds)
-    config = JobConfig(
-        dataset=dataset.to_config(images),
-        training=configs,
-        checks=resolve_validation(recipe.config),
-        baseline=dataset.baseline,
-        tensorboard=tensorboard,
-        checkpoints=checkpoints.to_policy(),
-        slicings=resolve_evaluation(recipe.config, slices),
-        names=recipe.name_runs(configs, seeds),
-        writes_seeds=seeds is not None,
-    )
-    stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
     log = StageLog()
-    with process.lock(workspace):
-        job = run_job(stage_context, config, log)
+    metrics = MetricsFile(metrics_file, workspace)
+    with metrics.records_failures():
+        configs = training.to_configs(recipe, seeds)
+        config = JobConfig(
+            dataset=dataset.to_config(images),
+            training=configs,
+            checks=resolve_validation(recipe.config),
+            baseline=dataset.baseline,
+            tensorboard=tensorboard,
+            checkpoints=checkpoints.to_policy(),
+            slicings=resolve_evaluation(recipe.config, slices),
+            names=recipe.name_runs(configs, seeds),
+            writes_seeds=seeds is not None,
+        )
+        stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
+        with process.lock(workspace):
+            job = run_job(stage_context, config, log)
+            champion = load_history(workspace).champion if metrics_file else None
+    metrics.record_success(describe_job(job.dataset.manifest, job.runs[0], job.evaluations[0], champion, log))
     result, parts = build_job_output(workspace, job, job.seeds, log)
     steps = [] if process.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
     process.print_result(result, [*parts, *steps])

@@ -20,7 +20,7 @@ Damage: TypeAlias = tuple[str, str | None] | None
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete data set; digest is the SHA-256 of the manifest, which has the digests of all files."""
+    """A complete data set; digest is the SHA-256 of the manifest as first written, which has those of all files."""
 
     folder: Place
     manifest: Manifest
@@ -36,7 +36,7 @@ def load_dataset(folder: Place) -> Dataset:
         raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
     if not {*REQUIRED_SPLITS} <= {*manifest.splits}:
         raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(REQUIRED_SPLITS)}")
-    return Dataset(folder, manifest, digest_of(data))
+    return Dataset(folder, manifest, manifest.as_written or digest_of(data))
 
 
 def check_dataset(folder: Place, map_tasks: MapTasks = map_here) -> Dataset:

@@ -22,8 +22,9 @@ from pipeline.evaluate.evaluated_runs import find_best_run, find_latest_run
 from pipeline.registry.decision import CriterionResult
 from pipeline.registry.policy import Policy
 from pipeline.storage.files import digest_of, list_files, read_record_bytes, write_atomically, write_if_absent
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, UtcTime, now
 from pipeline.train.run_names import BEST, CHAMPION, LATEST
 from pipeline.train.run_record import RunRecord
 
@@ -37,7 +38,7 @@ Name = TypeVar("Name", str, str | None)
 StoredName = Annotated[str, StringConstraints(pattern=r"^(runs|datasets|groups)/[A-Za-z0-9][A-Za-z0-9._=-]*$")]
 
 
-class Champion(Record):
+class Champion(VersionedRecord):
     """The champion: all that a program needs to use its model."""
 
     format_version: Literal[1] = 1
@@ -57,7 +58,7 @@ class Champion(Record):
         return self
 
 
-class Entry(Record):
+class Entry(VersionedRecord):
     """An entry of the history: a decision about a run, or a deletion."""
 
     format_version: Literal[1] = 1
@@ -77,10 +78,12 @@ class Entry(Record):
     policy: Policy | None = None
     before: FileName | None  # the champion before the entry
     champion: Champion | None  # the champion after the entry
-    previous: Digest | None  # SHA-256 of the previous entry; None for the first
+    previous: Digest | None  # SHA-256 of the previous entry as first written; None for the first
     when: UtcTime
     who: str  # user and host
     why: str = ""  # the user's reason
+    # SHA-256 of the file as an earlier version of the format wrote it, by which other records name it
+    as_written: Digest | None = Field(None, exclude_if=lambda digest: digest is None)
 
     @model_validator(mode="after")
     def _names_the_champion(self) -> Self:
@@ -188,7 +191,7 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
         if entry.number != number or entry.previous != previous:
             raise CorruptArtefact(f"{path} does not follow the entry before it; {_ADVICE}")
         yield entry
-        previous = digest_of(data)
+        previous = entry.as_written or digest_of(data)
 
 
 def _load_pointer(workspace: Place) -> Champion | None:
@@ -260,7 +263,7 @@ def append_entry(workspace: Place, history: History, promoted: Champion | None =
         outcome="promoted" if promoted else "kept",
         champion=promoted or history.champion,
         before=history.champion.run_id if history.champion else None,
-        previous=digest_of(last.to_json()) if last else None,
+        previous=(last.as_written or digest_of(last.to_json())) if last else None,
         when=now(),
         who=_user_and_host(),
         **fields,

@@ -15,6 +15,7 @@ from model.errors import CorruptArtefact
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig
 from pipeline.processes import code_digest
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime
 from pipeline.storage.tables import TableFile
@@ -49,7 +50,7 @@ class Conditions(Record):
     xla_flags: str  # XLA_FLAGS of the environment when the run was compiled
 
 
-class RunRecord(Record):
+class RunRecord(VersionedRecord):
     """The record of a complete run. It is written last, so a folder without it is incomplete."""
 
     format_version: Literal[3] = 3

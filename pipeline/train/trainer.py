@@ -175,14 +175,17 @@ def _progress_reporter(attempt: TrainingAttempt, bar: ProgressDisplay, label: st
     """Return a listener that moves a progress bar on a terminal and prints a line per report elsewhere."""
     task = bar.add_task(f"{label}training", total=attempt.config.num_steps, completed=attempt.first_step, note="")
     if attempt.saved:
-        show_message(f"  {label}continuing from the checkpoint of step {attempt.first_step}")
+        text = f"  {label}continuing from the checkpoint of step {attempt.first_step}"
+        show_message(text, "training_resumed", stage="train", run=attempt.run_id, counts={"steps": attempt.first_step})
 
     def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
         note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
         share = format_percent(point.num_correct / max(1, point.num_monitored), 1)
         bar.update(task, completed=point.step, note=f"{loss}{share} right")  # short: a terminal may have 80 columns
-        show_message(f"  {label}step {point.step:>6}: {note}")
+        counts = {"steps": point.step, "examples": point.num_monitored, "correct": point.num_correct}
+        text = f"  {label}step {point.step:>6}: {note}"
+        show_message(text, "training_progress", stage="train", run=attempt.run_id, counts=counts)
 
     return show
 

@@ -15,6 +15,7 @@ from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import verify
 from pipeline.storage.cleanup import list_stale_files
+from tests.earlier_formats import write_earlier
 from tests.faults.fork_server import ForkServer
 from tests.helpers import write_digits_with_a_bad_label
 
@@ -67,6 +68,7 @@ COMMANDS = {
     "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3),
     "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",)),
     "repair": Command(("verify", "--repair"), "evaluate", damage=_delete_a_shard_and_a_table, every=11),
+    "migrate": Command(("migrate",), "promote", ("*.json",), damage=write_earlier, sample=9),
 }
 _PROMOTION = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"
 _CHECKS = '[validation.class_balance]\nthreshold = 0.2\nseverity = "warning"\n'
