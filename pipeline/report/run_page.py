@@ -29,6 +29,7 @@ from pipeline.report.example_selection import (
     select_mistakes,
     select_sample,
 )
+from pipeline.report.headline import build_headline
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.run_lookup import load_dataset_of
@@ -88,6 +89,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
         "manifest": manifest,
+        "headline": build_headline(evaluated, manifest),
         "problems": find_learning_problems(evaluated.workspace, run, evaluated.evaluation),
         "class_names": names,
         "test": next(row for row in results if row["split"] == SPLIT),
