@@ -38,6 +38,27 @@ def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -
     return Report(path, len(data), figures)
 
 
+def write_inspector(workspace: Place, wanted: Sequence[str], target: Path | None) -> Report:
+    """Write the inspector of back-propagation of one evaluated run as a page; raises as `write_report`.
+
+    Raises BadUsage also if the network is too large for the inspector.
+    """
+    from pipeline.report.html import SCRIPTS, render
+    from pipeline.report.run_page import build_learn_page
+
+    if target is not None:
+        _check_target(target)
+    [evaluated] = find_evaluated(workspace, wanted)
+    page = build_learn_page(evaluated)
+    left_out = page["inspector"]["left_out"]
+    if left_out:
+        raise BadUsage(f"{evaluated.run.run_id} has no inspector: {left_out}", hint="name a smaller run")
+    data = render("learn.html", SCRIPTS, page=page).encode("utf-8", "replace")
+    path = target or workspace / "reports" / "pages" / "learn.html"
+    write_without_lock(path, data)
+    return Report(path, len(data), [_figures(page | {"test": page["test"].model_dump()})])
+
+
 def write_index(workspace: Place, registry: Registry) -> Report:
     """Write the index page of all runs, and the pages of evaluated runs that have none, which it links to.
 

@@ -114,6 +114,21 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     }
 
 
+def build_learn_page(evaluated: EvaluatedRun) -> dict[str, Any]:
+    """Return the values for the template `learn.html`, the inspector alone; raises CorruptArtefact."""
+    run = evaluated.run
+    dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
+    layers = read_layers(run.parameters.read(evaluated.folder))
+    predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
+    _, test = _read_test_examples(dataset, predictions, np.zeros(0, np.int64))
+    return {
+        "run": run,
+        "manifest": dataset.manifest,
+        "test": evaluated.evaluation.test_result(),
+        "inspector": build_inspector(run.config, dataset.manifest, layers, sample_train(dataset), test),
+    }
+
+
 def _read_test_examples(
     dataset: Dataset, predictions: StoredPredictions, worst: Integers
 ) -> tuple[list[ShownExample], InspectedExamples]:
