@@ -9,6 +9,7 @@ import typer
 
 from model.errors import NothingRun
 from pipeline.cli import (
+    learn_command,
     maintenance_commands,
     mlflow_command,
     model_commands,
@@ -92,7 +93,12 @@ def about(
 
 _COMMANDS = {  # by the headings of `backbeam --help`, in its order
     "Job": run_commands.COMMANDS,
-    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS, mlflow_command.mlflow),
+    "Results and models": (
+        *overview_commands.COMMANDS,
+        learn_command.learn,
+        *model_commands.COMMANDS,
+        mlflow_command.mlflow,
+    ),
     "Champion": (*registry_commands.COMMANDS, schedule_command.schedule),
     "Maintenance": (*maintenance_commands.COMMANDS, *retention_commands.COMMANDS),
 }

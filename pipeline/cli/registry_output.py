@@ -36,10 +36,11 @@ def build_history_output(history: History) -> CommandOutput:
     if not history:
         return result, ["nothing was decided yet: backbeam retrain"]
     headings = ("#entry", "when (UTC)", "what", "run", "#accuracy", "who", "why")
-    return result, [Sheet(headings, [_build_entry_row(entry) for entry in reversed(history)])]
+    return result, [Sheet(headings, [build_entry_row(entry) for entry in reversed(history)])]
 
 
-def _build_entry_row(entry: Entry) -> tuple[str, ...]:
+def build_entry_row(entry: Entry) -> tuple[str, str, str, str, str, str, str]:
+    """Return the cells of an entry: its number, when, what, the run, its accuracy, who and why."""
     what = f"{entry.action}: {_format_outcome(entry)}"
     about = entry.run_id or (format_deleted(entry.deleted) if entry.deleted else "no run")
     accuracy = "" if entry.accuracy is None else format_percent(entry.accuracy)

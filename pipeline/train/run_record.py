@@ -70,6 +70,8 @@ class RunRecord(VersionedRecord):
     name: Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)] | None = Field(
         None, exclude_if=lambda name: name is None
     )  # that a user gave it; no part of the id
+    # from a point of the learning curve to the next; earlier versions recorded none, as it was always the default
+    steps_per_point: Annotated[int, Field(gt=0)] = Field(1000, exclude_if=lambda steps: steps == 1000)
 
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:

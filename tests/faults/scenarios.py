@@ -60,6 +60,7 @@ COMMANDS = {
     "evaluate": Command(("evaluate",), "train", sample=200),
     "slices": Command(("evaluate", "--slice", "odd=tests.faults.scenarios:is_odd"), "evaluate", _REPLACED, every=3),
     "report": Command(("report",), "evaluate", sample=3),
+    "learn": Command(("learn",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
     "prune": Command(("prune", "--keep", "0"), "seeds", ("*",), every=11, sample=40),
