@@ -9,7 +9,8 @@ laid end to end, and cut at these numbers. So each part has a share of the shard
 every example is in one share, and a shard is in two shares only where a cut is within it.
 
 The shards of a share are cut into windows, as many shards together as fit a budget of memory; the examples of a window
-are permuted together. If the whole share fits, it is one window: it is then permuted as a whole.
+are permuted together. If the whole share fits, it is one window: it is then permuted as a whole. What a share has of a
+larger shard is a window too: a shard is read whole, so smaller windows would read it several times in an epoch.
 """
 
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ class EpochOrder:
         seed: of the order.
         batch_size: examples a step, a multiple of num_parts.
         num_parts: parts of a batch whose examples come from different shards.
-        window_size: examples of a part that are permuted together; a larger shard is a window alone.
+        window_size: examples of a part that are permuted together; what a part has of a larger shard is a
+            window alone.
     """
 
     shard_sizes: tuple[int, ...]

@@ -57,7 +57,8 @@ class TrainingConfig(BaseModel):
         dropout: fraction of the values of every hidden layer that a step drops, 0 to below 1.
         window_mib: budget, in MiB, for the pixels of the examples that are shuffled together; a train split that is
             larger is read a window at a time, in another order than with another budget, and the next one is read
-            ahead into as much memory again. With own_shards, each replica has its part of the budget. 1 to 2^30.
+            ahead into as much memory again. With own_shards, each replica has its part of the budget, and reads a
+            larger shard, or its share of it, at once. 1 to 2^30.
         seed: of the starting parameters, the order of examples and dropout; 0 to 2^31 - 1.
         precision: of the products of matrices on a GPU: float32, or tf32 (TensorFloat-32: factors rounded to 11 bits),
             which is faster and needs a GPU; float32 is omitted from the JSON.

@@ -289,8 +289,8 @@ class TrainingOptions:
         typer.Option(
             min=1,
             max=2**30,
-            help="MiB of images that a run shuffles together; it holds two such windows of a larger split in memory; "
-            "1024 by default.",
+            help="MiB of images that a run shuffles together; it holds two such windows of a larger split in memory, "
+            "and up to two shards for each of several replicas if that is more; 1024 by default.",
         ),
     ] = None
     num_replicas: Annotated[

@@ -15,6 +15,7 @@ from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import Origin, load_origin
 from pipeline.preprocess.stage import config_from_origin, preprocess_stage
+from pipeline.sources import scan_tasks
 from pipeline.sources.catalog import KNOWN, split_file_names
 from pipeline.sources.idx_files import splits_off_prefix
 from pipeline.sources.split_files import is_pattern
@@ -28,7 +29,8 @@ from pipeline.train.stage import train_stage
 def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...] = ()) -> Dataset:
     """Preprocess the given sources of a data set again, in their order, or the recorded ones.
 
-    The contents of the sources are compared, not their names. Raises BadInput if a recorded source is gone, or the
+    The contents of the sources are compared, not their names. Large sources whose identity is another are tried with
+    the identity that earlier versions gave them. Raises BadInput if a recorded source is gone, or the
     content is another, BadUsage if the number of given sources is another.
     """
     origin = load_origin(workspace, dataset_id)
@@ -44,12 +46,21 @@ def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: t
         splits=tuple(manifest.splits),  # an earlier version left out the validation split of some sources
     )
     rebuilt = preprocess_stage(StageContext(scratch, ()), config, StageLog())
+    if rebuilt.manifest.dataset_id != origin.dataset_id and _may_have_pieces(rebuilt.manifest):
+        with scan_tasks.digest_without_pieces():
+            rebuilt = preprocess_stage(StageContext(scratch, ()), config, StageLog())
     if rebuilt.manifest.dataset_id != origin.dataset_id:
         raise BadInput(
             f"{', '.join(config.datasets)} is no longer what {origin.dataset_id} was made of: it gives "
             f"{rebuilt.manifest.dataset_id} now; --dataset PLACE says where the source is, if it was moved"
         )
     return rebuilt
+
+
+def _may_have_pieces(manifest: Manifest) -> bool:
+    """Return whether a split of a source may be so large that earlier versions gave it another identity."""
+    num_source = manifest.num_rejected + sum(split.num_examples for split in manifest.splits.values())
+    return num_source > scan_tasks.WHOLE_EXAMPLES
 
 
 def rebuild_from_any(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...]) -> Dataset:

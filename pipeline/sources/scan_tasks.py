@@ -2,11 +2,13 @@
 
 The digest of the content of up to WHOLE_EXAMPLES examples is its SHA-256. That of more examples is the SHA-256 of the
 SHA-256s of consecutive pieces of PIECE_EXAMPLES examples each, the last one shorter. So it depends neither on tasks nor
-on how examples are divided among files.
+on how examples are divided among files. Earlier versions had no pieces: see `digest_without_pieces`.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -19,6 +21,8 @@ MANY_BYTES = 2**32  # of arrays: one process reads as much in about the time tha
 # function and the tasks can be pickled, and the results are read from JSON by pydantic.
 MapTasks: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any], Any], Iterator[Any]]
 Hash: TypeAlias = Any  # what hashlib's functions return
+
+_HAS_PIECES = ContextVar("has_pieces", default=True)
 
 
 def map_here(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
@@ -71,7 +75,18 @@ class Span(NamedTuple):
 
 def whole_span(num_examples: int) -> Span:
     """Return the span of all examples of a split, for content that is read from its beginning to its end."""
-    return Span(0, num_examples, num_examples if num_examples <= WHOLE_EXAMPLES else PIECE_EXAMPLES)
+    is_whole = num_examples <= WHOLE_EXAMPLES or not _HAS_PIECES.get()
+    return Span(0, num_examples, num_examples if is_whole else PIECE_EXAMPLES)
+
+
+@contextmanager
+def digest_without_pieces() -> Iterator[None]:
+    """Make the digest of content of any size its SHA-256, as earlier versions did; one process then reads it."""
+    token = _HAS_PIECES.set(False)
+    try:
+        yield
+    finally:
+        _HAS_PIECES.reset(token)
 
 
 def cut_span(num_examples: int, least: int = 1) -> list[Span]:

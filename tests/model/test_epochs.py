@@ -100,6 +100,16 @@ def test_windows_of_a_part_are_cut_by_the_budget_of_a_part():
     assert [[len(examples_of([window])) for window in found.windows(0, part)] for part in range(2)] == [[20, 20]] * 2
 
 
+def test_the_windows_of_many_parts_hold_a_shard_or_a_share_each_and_at_most_the_split_together():
+    """The budget is a sixteenth of a shard for each of 16 parts: it bounds nothing, and the split does."""
+    for num_shards, part_windows in ((12, 75), (64, 100)):
+        found = order([100] * num_shards, window_size=6, num_parts=16)
+        for epoch in range(3):
+            largest = [max(len(examples_of([w])) for w in found.windows(epoch, part)) for part in range(16)]
+            assert max(largest) <= part_windows + found.part_size
+            assert sum(largest) <= 100 * min(num_shards, 16)
+
+
 def test_the_order_of_one_part_is_not_that_of_another_run_with_one():
     divided = order([10] * 2, num_parts=2, part_size=10)
     [(_, first)] = divided.stream(0, 0, 1)

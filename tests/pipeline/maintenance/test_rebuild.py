@@ -10,9 +10,11 @@ from pipeline.maintenance.rebuild import rebuild_dataset
 from pipeline.maintenance.repair import failure_of, repair
 from pipeline.maintenance.verify import find_scope
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage
+from pipeline.sources import scan_tasks
 from pipeline.sources.catalog import PictureOptions
 from tests.helpers import Digits, contents
 from tests.pictures import write_tree
+from tests.small_tasks import WRITERS
 
 
 def build(workspace, *sources):
@@ -50,3 +52,17 @@ def test_repair_finds_moved_sources_by_their_content(tmp_path):
     assert str(refused).count("is not there any more") == 2
     assert failure_of(repair(find_scope(tmp_path / "ws"), {}, moved[::-1])) is None
     assert contents(tmp_path / "ws") == before
+
+
+@pytest.mark.parametrize("layout", ["idx", "rows"])
+def test_a_large_data_set_that_was_identified_without_pieces_is_made_again(layout, tmp_path, monkeypatch):
+    source = WRITERS[layout](tmp_path / "digits")
+    earlier = build(tmp_path / "ws", source)
+    monkeypatch.setattr(scan_tasks, "PIECE_EXAMPLES", 8)
+    monkeypatch.setattr(scan_tasks, "WHOLE_EXAMPLES", 30)
+    later = build(tmp_path / "later", source)
+    assert later.folder.name != earlier.folder.name
+    rebuilt = rebuild_dataset(tmp_path / "ws", earlier.folder.name, tmp_path / "scratch")
+    assert (rebuilt.folder.name, rebuilt.digest) == (earlier.folder.name, earlier.digest)
+    rebuilt = rebuild_dataset(tmp_path / "later", later.folder.name, tmp_path / "scratch")
+    assert rebuilt.digest == later.digest

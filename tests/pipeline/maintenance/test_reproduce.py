@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
+from pipeline.preprocess.dataset import load_dataset
+from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.storage.files import digest_of
 from pipeline.train.run_record import RUN_NAME, load_run
 from tests.helpers import Digits, contents, run_in_process
@@ -55,6 +57,23 @@ def test_different_artefacts_and_conditions_are_reported(seeds_run, tmp_path):
     assert (different["artefact"], different["detail"]) == ("parameters", "the largest absolute difference is 0.25")
     assert set(done.json["conditions"]) == {"numpy", "xla_flags"}
     assert done.json["conditions"]["numpy"]["then"] == "1.0"
+
+
+@pytest.mark.parametrize(("other", "code"), [({}, 0), ({"darkest": 9}, 1)])
+def test_conversions_that_are_not_counted_any_more_are_no_difference(other, code, seeds_run, tmp_path):
+    workspace = shutil.copytree(seeds_run, tmp_path / "ws")
+    [folder] = workspace.glob("datasets/*")
+    manifest = load_dataset(folder).manifest
+    style = manifest.style.model_copy(update={"conversions": {"palette": 3}, **other})
+    changed = manifest.with_style(style)
+    (folder / MANIFEST_NAME).write_bytes(changed.to_json())
+    [run] = workspace.glob("runs/*seed1*")
+    rewrite_record(run, dataset_digest=digest_of(changed.to_json()))
+    (run / "evaluation.json").unlink()
+    done = reproduce(workspace)
+    assert done.code == code, done.err
+    [found] = [each for each in done.json["artefacts"] if each["artefact"].endswith(MANIFEST_NAME)]
+    assert ("counts of conversions left out: {'palette': 3} then, {} now" in found["detail"]) == (code == 0)
 
 
 @pytest.mark.thorough
