@@ -9,6 +9,8 @@ import pytest
 
 from model.errors import BadInput
 from pipeline.sources import image_files
+from pipeline.sources.image_files import ImageFile
+from pipeline.sources.image_folder import FilesRange
 from tests.helpers import Digits
 from tests.pictures import png, read_blocks, read_reasons, scan_folder, write_tree
 
@@ -137,3 +139,10 @@ def test_bad_layout_is_rejected(damage, message, tmp_path):
     damage(write_tree(tmp_path / "source"))
     with pytest.raises(BadInput, match=message):
         scan_folder(tmp_path / "source")
+
+
+def test_a_rejected_path_with_a_zero_byte_is_pickled_whole():
+    files = (ImageFile("a\0b.png", 0, 0, "ab" * 32, "no picture"), ImageFile("c.png", 1, 3, "cd" * 32))
+    found = pickle.loads(pickle.dumps(FilesRange("train", 0, 2, Path("/tree"), files)))  # noqa: S301
+    assert [file.path for file in found.files] == ["a\0b.png", "c.png"]
+    assert [file.problem for file in found.files] == ["no picture", ""]
