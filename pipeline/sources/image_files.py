@@ -102,8 +102,16 @@ def _measure(place: str) -> tuple[int, str]:
     try:
         about = os.stat(place)  # noqa: PTH116 - making a path takes longer
     except OSError as error:
-        return 0, f"a link to {os.fspath(Path(place).readlink())!r}, which cannot be reached: {error.strerror}"
+        return 0, _describe_unreachable(Path(place), error)
     if stat.S_ISREG(about.st_mode):
         return about.st_size, ""
     found = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe, a socket or a device"
     return about.st_size, f"no regular file, but {found}"
+
+
+def _describe_unreachable(place: Path, error: OSError) -> str:
+    """Return why the system says nothing of a path, with the target of a link."""
+    try:
+        return f"a link to {os.fspath(place.readlink())!r}, which cannot be reached: {error.strerror}"
+    except OSError:  # no link, or deleted since it was listed
+        return f"it cannot be reached: {error.strerror}"

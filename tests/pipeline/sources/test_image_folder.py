@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput
-from pipeline.sources import image_files
-from pipeline.sources.image_files import ImageFile
+from pipeline.sources import image_files, image_folder
+from pipeline.sources.image_files import ImageFile, cut_tasks
 from pipeline.sources.image_folder import FilesRange
 from tests.helpers import Digits
 from tests.pictures import png, read_blocks, read_reasons, scan_folder, write_tree
@@ -72,6 +72,16 @@ def test_entries_that_cannot_be_read_are_rejected_with_their_reasons(tmp_path, m
         "train/2/x5[64]": "image: it cannot be read: Permission denied",
     }
     assert reasons == expected
+
+
+def test_a_file_that_is_deleted_after_it_was_listed_is_rejected(tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree")
+    place = sorted((tree / "train" / "2").iterdir())[0]
+    monkeypatch.setattr(
+        image_folder, "cut_tasks", lambda *arguments: place.unlink(missing_ok=True) or cut_tasks(*arguments)
+    )
+    [reason] = read_reasons(scan_folder(tree), "train").values()
+    assert reason == "image: it cannot be reached: No such file or directory"
 
 
 def test_what_systems_leave_behind_is_no_part_of_the_tree(tmp_path, capsys):
