@@ -1,4 +1,4 @@
-"""Where the tasks of a scan run: in this process, or on the workers of the engine that preprocesses."""
+"""Where the tasks of a scan run: in this process, or on the workers of the engine; and which jobs pay for workers."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.beam_runner import BUILD_ONLY_OPTIONS, IN_PROCESS_RUNNER, beam_arguments, runs_locally
 from pipeline.context import StageContext, capture_engine_messages, quiet_imports
+from pipeline.sources import scan_tasks
 from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.storage.files import remove_afterwards
 from pipeline.storage.workspace import scratch_folder_of, temporary_files_in
@@ -34,6 +35,11 @@ def open_task_runner(context: StageContext) -> Iterator[MapTasks]:
 
     with remove_afterwards(folder):
         yield map_on_workers
+
+
+def pays_workers(arguments: Sequence[str], num_bytes: int) -> bool:
+    """Return whether these arguments for Beam give workers, and they read that much sooner than one process does."""
+    return has_workers(arguments) and num_bytes > scan_tasks.MANY_BYTES
 
 
 def has_workers(arguments: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 WHOLE_EXAMPLES = 2**20
 PIECE_EXAMPLES = 2**16
 MAX_TASKS = 1000  # of a split: each gives the driver a small file to read
-MANY_BYTES = 2**32  # of arrays: one process reads as much in about the time that workers take to start
+MANY_BYTES = 2**32  # one process reads as much in about the time that workers take to start
 
 # Applies a function to each task, in this process or on workers; yields the results, of the given type, in order. The
 # function and the tasks can be pickled, and the results are read from JSON by pydantic.
