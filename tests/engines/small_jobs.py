@@ -1,11 +1,21 @@
-"""The real command, which lets an engine's workers validate and verify little, as they do much.
+"""The real command, where every engine validates and verifies little as well, which is else done by one process.
 
 `python -m tests.engines.small_jobs ARGUMENTS`
 """
 
+from collections.abc import Sequence
+
+from pipeline.cli import maintenance_commands
 from pipeline.cli.main import main
-from pipeline.sources import scan_tasks
+from pipeline.preprocess import stage
+
+
+def has_engine(arguments: Sequence[str], _num_bytes: int) -> bool:
+    """Return whether there are arguments for Beam."""
+    return bool(arguments)
+
 
 if __name__ == "__main__":
-    scan_tasks.MANY_BYTES = 0
+    stage.pays_workers = has_engine
+    maintenance_commands.pays_workers = has_engine
     main()
