@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.sources import scan_tasks
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, FormatFinder, FoundFormat
-from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, map_here
+from pipeline.sources.scan_tasks import MapTasks, cut_evenly, map_here
 from pipeline.storage.files import digest_of, file_digest, read_start
 
 MANY_FILES = 2**18  # no more are read by this process alone, because workers take seconds to start
@@ -45,9 +46,8 @@ class FoundFiles(NamedTuple):
 
 def cut_tasks(root: Path, options: PictureOptions, files: list[tuple[str, int]]) -> list[FilesTask]:
     """Cut the files of a split, in their order, into tasks."""
-    length = max(MIN_TASK_FILES, -(-len(files) // MAX_TASKS))
-    cut = (tuple(files[start : start + length]) for start in range(0, len(files), length))
-    return [FilesTask(root, options, each) for each in cut]
+    cut = cut_evenly(files, scan_tasks.MAX_TASKS, MIN_TASK_FILES)
+    return [FilesTask(root, options, tuple(each)) for each in cut]
 
 
 def read_tasks(tasks: list[FilesTask], map_tasks: MapTasks) -> Iterator[FoundFiles]:

@@ -8,7 +8,7 @@ on how examples are divided among files.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 WHOLE_EXAMPLES = 2**20
 PIECE_EXAMPLES = 2**16
@@ -19,6 +19,16 @@ MANY_BYTES = 2**32  # one process reads as much in about the time that workers t
 # function and the tasks can be pickled, and the results are read from JSON by pydantic.
 MapTasks: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any], Any], Iterator[Any]]
 Hash: TypeAlias = Any  # what hashlib's functions return
+T = TypeVar("T")
+
+
+def cut_evenly(items: Sequence[T], most: int, least: int = 1) -> list[Sequence[T]]:
+    """Cut a sequence into at most that many parts of equally many neighbours, at least the given number each.
+
+    The last part may be shorter.
+    """
+    length = max(least, -(-len(items) // most))
+    return [items[start : start + length] for start in range(0, len(items), length)]
 
 
 def map_here(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
