@@ -21,6 +21,7 @@ from model.errors import (
     Locked,
     NothingRun,
     StorageFailed,
+    UnknownFormat,
 )
 
 __version__ = version("backbeam")
@@ -34,6 +35,7 @@ __all__ = [
     "Locked",
     "NothingRun",
     "StorageFailed",
+    "UnknownFormat",
     "Workspace",
     "WorkspaceDataset",
     "WorkspaceRun",

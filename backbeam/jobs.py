@@ -5,6 +5,7 @@ Each call locks its workspace as the command does. Heavy imports are lazy.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -173,6 +174,7 @@ def evaluate(
     with called_from_python(settings.get("verbose", False), workspace):
         from pipeline.context import StageLog
         from pipeline.evaluate.stage import evaluate_stage
+        from pipeline.preprocess.scan_runner import check_by_workers
         from pipeline.registry.history import resolve_run
         from pipeline.storage.workspace import existing_workspace
         from pipeline.train.run_lookup import find_run
@@ -180,7 +182,8 @@ def evaluate(
         slicings = _slicings(config, slices)
         context = _context(workspace, settings)
         with _lock(existing_workspace(context.workspace), settings):
-            trained, data = find_run(context.workspace, resolve_run(context.workspace, run))
+            check = partial(check_by_workers, context)
+            trained, data = find_run(context.workspace, resolve_run(context.workspace, run), check)
             [evaluation] = evaluate_stage(context, data, [trained], slicings, StageLog())
         return evaluation
 
@@ -202,8 +205,9 @@ def retrain(
     """Train a challenger and make it the champion if the policy allows, as `backbeam retrain` does; see `run`."""
     check_keywords(retrain, settings, JobSettings)
     with called_from_python(settings.get("verbose", False), workspace, *_texts(dataset, settings)):
-        from pipeline.cli.config import resolve_promotion
+        from pipeline.cli.config import resolve_kept, resolve_promotion
         from pipeline.context import StageLog
+        from pipeline.maintenance.deletion import prune_after_retrain
         from pipeline.registry import retrain as retraining
         from pipeline.train.run_names import check_name
         from pipeline.train.stage import check_single_process
@@ -224,8 +228,11 @@ def retrain(
         )
         context = _context(workspace, settings)
         check_single_process(context, training, tensorboard)
+        rule = resolve_kept(_path(config))
         with _lock(context.workspace, settings):
-            return retraining.retrain(context, job, StageLog())
+            result = retraining.retrain(context, job, StageLog())
+            prune_after_retrain(context.workspace, rule, job, result)
+        return result
 
 
 def report(

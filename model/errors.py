@@ -78,6 +78,12 @@ class EngineFailed(BackbeamError):
     worth_retrying = True
 
 
+class UnknownFormat(BackbeamError):
+    """A sound record of a format version that this version of backbeam does not read."""
+
+    exit_code = 8
+
+
 class NothingRun(BackbeamError):
     """Not a failure: a job was built but not run, as requested, so the stages after it cannot run."""
 

@@ -16,7 +16,8 @@ from typing import Any, TextIO, TypeVar, cast
 
 from model.cluster import Cluster
 from model.errors import BackbeamError, EngineFailed, StorageFailed
-from pipeline.progress import console, is_command, open_messages, show_message
+from pipeline.message_streams import open_messages
+from pipeline.progress import console, is_command, show_event, show_message
 from pipeline.storage.files import remove_file, write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of, temporary_files_in
@@ -53,7 +54,9 @@ class StageLog:
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+            seconds = time.monotonic() - started
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+            show_event(f"{stage}: {seconds:.1f} s", "stage_timed", stage=stage, seconds=round(seconds, 3))
 
 
 def run_unless_complete(
@@ -65,7 +68,8 @@ def run_unless_complete(
     """
     if complete:
         log.skipped.append(stage)
-    show_message(f"{stage}: {'already done, checking' if complete else 'working'}")
+    event = "stage_skipped" if complete else "stage_started"
+    show_message(f"{stage}: {'already done, checking' if complete else 'working'}", event, stage=stage)
     if not complete:
         with temporary_files_in(context.workspace):
             build()

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import model
 import pipeline
 from model.errors import EngineFailed
-from pipeline.progress import log_only
+from pipeline.progress import error_line, log_error
 
 T = TypeVar("T")
 
@@ -42,6 +42,11 @@ def handle_signals() -> list[int]:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle_signal)
     return _state.received
+
+
+def received_signals() -> Sequence[int]:
+    """Return the numbers of the signals that `handle_signals` has received, in order."""
+    return tuple(_state.received)
 
 
 @contextmanager
@@ -90,9 +95,10 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
     _state.received.append(number)
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)  # a second signal would interrupt the removal of temporary files
-    message = f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was complete is kept"
-    log_only(f"error: {message}")
-    sys.stderr.write(f"backbeam: {message}\n")
+    kind = "Interrupted" if number == signal.SIGINT else "Terminated"
+    message = f"{kind.lower()}; what was complete is kept"
+    log_error(message)
+    sys.stderr.write(f"{error_line(message, code=128 + number, kind=kind)}\n")
     if _state.request_stop:
         _state.request_stop()
     else:

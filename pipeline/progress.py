@@ -6,10 +6,8 @@ backbeam, messages go to the logger "backbeam" unless it asks to see them: see `
 """
 
 import errno
-import io
 import logging
 import re
-import select
 import sys
 import textwrap
 import threading
@@ -17,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,54 +33,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-
-class CompleteWriter(io.FileIO):
-    """An unbuffered file whose writes are complete, so that nothing needs to be flushed at exit."""
-
-    def write(self, data: Any, /) -> int:
-        """Write all of the data; wait if the file is in non-blocking mode. Raises OSError."""
-        remaining = memoryview(data).cast("B")
-        num_bytes = len(remaining)
-        while remaining:
-            num_written = super().write(remaining)
-            if num_written is None:
-                select.select([], [self], [])
-            remaining = remaining[num_written or 0 :]
-        return num_bytes
-
-
-class MessageFile(CompleteWriter):
-    """A file for messages; data that cannot be written are dropped."""
-
-    problem: OSError | None = None  # by which data were last dropped
-
-    def write(self, data: Any, /) -> int:
-        """Write the data, or drop them if that fails."""
-        try:
-            return super().write(data)
-        except OSError as problem:
-            self.problem = problem
-            return len(memoryview(data).cast("B"))
-
-
-def open_messages(file: int | Path, encoding: str = "utf-8", closefd: bool = True) -> TextIO:
-    """Return a text stream for messages, of a file to append to or a descriptor; `dropped_error` tells what it dropped.
-
-    See `open` for closefd. Raises OSError if the file cannot be opened.
-    """
-    return text_stream(MessageFile(file, "a", closefd), encoding)
-
-
-def text_stream(raw: io.FileIO, encoding: str) -> io.TextIOWrapper:
-    """Return an unbuffered text stream of a file; characters that the encoding lacks are escaped."""
-    return io.TextIOWrapper(raw, encoding, "backslashreplace", line_buffering=True, write_through=True)
-
-
-def dropped_error(stream: TextIO | None) -> OSError | None:
-    """Return the error by which a stream of `open_messages` last dropped data; None if it never did."""
-    raw = getattr(stream, "buffer", None)
-    return raw.problem if isinstance(raw, MessageFile) else None
-
+from pipeline.message_lines import Message, format_now
+from pipeline.message_streams import dropped_error, open_messages
 
 # Control characters other than the newline, and marks that change the direction of text.
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -117,6 +69,7 @@ class _MessageSettings:
     """Where messages of this process go; shared by its threads."""
 
     quiet: bool = False
+    as_json: bool = False  # whether each message is a JSON object on a line
     is_command: bool = True  # whether this process is a command of backbeam, or a worker of one
     log: TextIO | None = None
     reported: set[str] = field(default_factory=set)  # the streams whose dropped messages have been reported
@@ -144,6 +97,16 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         warn(f"{_LOG_FILE} cannot be written, and work goes on: {problem}")
 
 
+def write_json_lines(as_json: bool) -> None:
+    """Write each message from now on as a JSON object on a line, if set, without progress bars."""
+    _settings.as_json = as_json
+
+
+def writes_json_lines() -> bool:
+    """Return whether messages are written as JSON."""
+    return _settings.as_json
+
+
 @contextmanager
 def messages_of_program(verbose: bool) -> Iterator[None]:
     """Leave this process's standard streams and logging as the program that imports backbeam has set them up.
@@ -165,35 +128,53 @@ def is_command() -> bool:
     return _settings.is_command
 
 
-def show_message(message: str) -> None:
-    """Show a message on standard error, unless --quiet is set, and append it to the log file."""
+def show_message(text: str, event: str = "message", **fields: Any) -> None:
+    """Show a message on standard error, unless --quiet is set, and append it to the log file.
+
+    The event and the fields (stage, run, seconds, counts) are written if messages are JSON.
+    """
+    message = Message(text, "info", event, fields)
     if not _settings.quiet:
-        warn(message)
+        _show(message)
     elif _settings.is_command:
-        log_only(message)
+        _log(message)
     else:
-        _logger.info("%s", message)
+        _logger.info("%s", text)
 
 
-def warn(message: str) -> None:
+def show_event(text: str, event: str, **fields: Any) -> None:
+    """Show a message as `show_message` does, but only if messages are JSON: people are told at the end."""
+    if _settings.as_json:
+        show_message(text, event, **fields)
+
+
+def warn(text: str) -> None:
     """Show a warning on standard error and append it to the log file."""
     if _settings.quiet and not _settings.is_command:
-        _logger.warning("%s", message)
-        return
-    log_only(message)
+        _logger.warning("%s", text)
+    else:
+        _show(Message(text, "warning"))
+
+
+def log_error(text: str) -> None:
+    """Append an error to the log file only; a signal handler's is dropped while the main thread writes a message."""
+    _log(Message(text if _settings.as_json else f"error: {text}", "error", "error"))
+
+
+def _show(message: Message) -> None:
+    _log(message)
     _write_error(message)
     _report_dropped("standard error", sys.stderr, _write_log)
 
 
-def log_only(message: str) -> None:
-    """Append a message to the log file only; a signal handler's message is dropped while the main thread writes one."""
+def _log(message: Message) -> None:
     _write_log(message)
     _report_dropped(_LOG_FILE, _settings.log, _write_error)
 
 
 def shows_bars() -> bool:
-    """Return whether progress bars are shown: on a terminal, without --quiet."""
-    return console.is_terminal and not _settings.quiet
+    """Return whether progress bars are shown: on a terminal, without --quiet, and unless messages are JSON."""
+    return console.is_terminal and not _settings.quiet and not _settings.as_json
 
 
 def download_progress() -> Progress:
@@ -237,7 +218,10 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
                 display.update(task, completed=completed)
                 if not shows_bars() and time.monotonic() >= due:
                     due = time.monotonic() + LINE_SECONDS
-                    show_message(f"{what}: {_format_progress(completed, total, unit, time.monotonic() - started)}")
+                    elapsed = time.monotonic() - started
+                    text = f"{what}: {_format_progress(completed, total, unit, elapsed)}"
+                    counts = {unit: completed, "total": total}
+                    show_message(text, "progress", stage=what, seconds=round(elapsed, 3), counts=counts)
 
         thread = threading.Thread(target=update_display, name=f"watch {what}", daemon=True)
         thread.start()
@@ -247,7 +231,8 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
             done.set()
             thread.join()
     elapsed = time.monotonic() - started
-    show_message(f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second")
+    text = f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second"
+    show_message(text, "work_finished", stage=what, seconds=round(elapsed, 3), counts={unit: total})
 
 
 def _format_progress(completed: int, total: int, unit: str, seconds: float) -> str:
@@ -268,29 +253,32 @@ def _progress_bar(*columns: ProgressColumn) -> Progress:
     return Progress(*chosen, console=console, disable=not shows_bars(), transient=True)
 
 
-def _report_dropped(name: str, stream: TextIO | None, write_elsewhere: Callable[[str], None]) -> None:
+def _report_dropped(name: str, stream: TextIO | None, write_elsewhere: Callable[[Message], None]) -> None:
     """Report once, in the other stream, that a stream dropped messages."""
     problem = dropped_error(stream)
     if problem and name not in _settings.reported:
         _settings.reported.add(name)
-        write_elsewhere(f"{name} cannot be written, and work goes on: {problem}")
+        write_elsewhere(Message(f"{name} cannot be written, and work goes on: {problem}", "warning"))
 
 
-def _write_log(message: str) -> None:
+def _write_log(message: Message) -> None:
     # The timeout avoids a deadlock: a signal handler may have interrupted the thread that holds the lock.
     if _settings.log and _settings.lock.acquire(timeout=LOCK_SECONDS):
         try:
-            _settings.log.write(f"{_now()} {escape_control_characters(message)}\n")
+            _settings.log.write(f"{_to_line(message)}\n")
         finally:
             _settings.lock.release()
 
 
-def _write_error(message: str) -> None:
-    text = escape_control_characters(message)
-    if console.is_terminal:
-        print_wrapped(console, text)
+def _write_error(message: Message) -> None:
+    if console.is_terminal and not _settings.as_json:
+        print_wrapped(console, escape_control_characters(message.text))
     else:
-        console.print(f"{_now()} {text}", markup=False, soft_wrap=True)
+        console.print(_to_line(message), markup=False, soft_wrap=True)
+
+
+def _to_line(message: Message) -> str:
+    return message.to_json() if _settings.as_json else f"{format_now()} {escape_control_characters(message.text)}"
 
 
 def print_wrapped(terminal: Console, text: str) -> None:
@@ -309,17 +297,20 @@ def _wrap(line: str, width: int) -> str:
     return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def print_error(text: str) -> None:
-    """Print a message on standard error, whether or not --quiet is set, and without the time."""
-    text = escape_control_characters(text)
-    if console.is_terminal:
-        print_wrapped(console, text)
+def print_error(message: str, **fields: Any) -> None:
+    """Print the error that ends the command on standard error, also with --quiet; as text without the time."""
+    line = error_line(message, **fields)
+    if console.is_terminal and not _settings.as_json:
+        print_wrapped(console, line)
     else:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def error_line(message: str, **fields: Any) -> str:
+    """Return what `print_error` prints; the fields are written if messages are JSON."""
+    if _settings.as_json:
+        return Message(message, "error", "error", fields).to_json()
+    return escape_control_characters(f"backbeam: {message}")
 
 
 def format_percent(share: float, digits: int = 2) -> str:

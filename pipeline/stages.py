@@ -7,6 +7,7 @@ TensorFlow and Beam take seconds to import, so a stage imports them only if it h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from model.recipes import TrainingConfig
@@ -16,6 +17,7 @@ from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.learning_problems import LearningProblem
 from pipeline.evaluate.stage import check_table_sizes, evaluate_stage
 from pipeline.preprocess.dataset import Dataset, find_baseline, find_dataset
+from pipeline.preprocess.scan_runner import check_by_workers
 from pipeline.preprocess.stage import DatasetConfig, preprocess_stage, validate_stage
 from pipeline.preprocess.validation_config import CheckSettings, ValidationRecord
 from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -107,5 +109,5 @@ def validate_again(
 ) -> ValidatedDataset:
     """Find a data set as by `find_dataset` and validate it; raises as that and `validate_stage`; needs the lock."""
     earlier = find_baseline(context.workspace, baseline)
-    dataset = find_dataset(context.workspace, name)
+    dataset = find_dataset(context.workspace, name, partial(check_by_workers, context))
     return ValidatedDataset(dataset, validate_stage(context, dataset, checks, earlier, log))

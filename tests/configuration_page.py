@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from model.recipes import RECIPES, TrainingConfig, WarmStart
 from pipeline.cli.config import DEFAULT_RECIPE
+from pipeline.maintenance.retention_config import Retention
 from pipeline.preprocess.validation_config import CHECKS, CheckSettings
 from pipeline.registry.policy import Policy
 
@@ -19,8 +20,8 @@ HEAD = """# Configuration
 Made from the code by `python -m tests.configuration_page`; a test checks that it is current.
 
 A TOML file changes how backbeam trains, validates, evaluates and promotes. The commands `run`, `preprocess`,
-`validate`, `train`, `evaluate`, `retrain`, `promote` and `gradcheck` take it with `--config FILE`; `schedule` passes
-the option on to `retrain`.
+`validate`, `train`, `evaluate`, `retrain`, `promote`, `prune`, `du` and `gradcheck` take it with `--config FILE`;
+`schedule` passes the option on to `retrain`.
 
     # run.toml
     [training]
@@ -38,9 +39,13 @@ the option on to `retrain`.
     [promotion]
     minimum_accuracy = 0.9
 
+    [retention]
+    keep = 10
+
     backbeam run --dataset mnist --config run.toml --seed 3
 
-- There are four tables: `training`, `validation`, `slices` and `promotion`. All tables and all keys are optional.
+- There are five tables: `training`, `validation`, `slices`, `promotion` and `retention`. All tables and all
+  keys are optional.
 - The options of a command override the file, and the file overrides the recipe.
 - An unknown table, an unknown key, a value of the wrong type and a value outside of its range are errors. The exit
   code is 2, and the message names the nearest key, also by meaning (`lr`, `l2`), and all keys.
@@ -99,6 +104,13 @@ PROMOTION = """## [promotion]
 A challenger replaces the champion if it meets all of these requirements; see [Retrain](retrain.md).
 """
 
+RETENTION = """## [retention]
+
+What `retrain` keeps when it deletes old runs and data sets after its decision, and `prune` without options. Without
+the table `retrain` deletes nothing. The table has one of the keys or both.
+[Retention](operations.md#retention) says what is kept in any case.
+"""
+
 
 def build_page() -> str:
     """Return the text of the page."""
@@ -112,6 +124,7 @@ def build_page() -> str:
     parts = [HEAD, TRAINING, _keys(TrainingConfig, trained), WARM_START, _keys(WarmStart, required)]
     parts += [RECIPE_TABLE, _recipes(), VALIDATION, _keys(CheckSettings, by_check), CHECK_TABLE, _checks(), SLICES]
     parts += [PROMOTION, _keys(Policy, {name: _value(field.default) for name, field in Policy.model_fields.items()})]
+    parts += [RETENTION, _keys(Retention, dict.fromkeys(Retention.model_fields, "not given"))]
     return "\n".join(parts)
 
 

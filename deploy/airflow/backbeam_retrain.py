@@ -10,9 +10,10 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import DAG, BaseOperator, Param
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-# Of model/errors.py: trying again gives the same. 1 something differs, 2 usage, 3 bad input, 4 corrupt artefact. What
-# ends with another code (5 storage, 6 locked, 7 engine, 130 and 143 told to stop, or killed) may have passed by then.
-NOT_WORTH_A_RETRY = frozenset({1, 2, 3, 4})
+# Of model/errors.py: trying again gives the same. 1 something differs, 2 usage, 3 bad input, 4 corrupt artefact, 8 a
+# record of an unknown format. What ends with another code (5 storage, 6 locked, 7 engine, 130 and 143 told to stop, or
+# killed) may have passed by then.
+NOT_WORTH_A_RETRY = frozenset({1, 2, 3, 4, 8})
 
 
 class BackbeamOperator(BaseOperator):

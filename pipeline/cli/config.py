@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage
 from model.recipes import MOST_SHOWN, TrainingConfig, check_names, find_recipe, override, shown
+from pipeline.maintenance.retention_config import Retention, resolve_retention
 from pipeline.preprocess.validation_config import CheckSettings, resolve_checks
 from pipeline.registry.policy import Policy, resolve_policy
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "article-manual"
 # Their keys: fields of `TrainingConfig`; names of checks, with fields of `CheckSettings`; names of slices that the user
-# chooses, see docs/tables.md; fields of `Policy`.
-TABLES = ("training", "validation", "slices", "promotion")
+# chooses, see docs/tables.md; fields of `Policy`; fields of `Retention`.
+TABLES = ("training", "validation", "slices", "promotion", "retention")
 MOST_BYTES = 2**16
 MOST_DOTS = 100  # in a line, outside of strings and comments: tomllib takes O(n^2) memory for a key of n parts
 MOST_DEPTH = 16  # of nested brackets: tomllib recurses
@@ -46,6 +47,7 @@ def resolve_training(
     tables = read_tables(file)
     resolve_checks(tables.get("validation", {}))  # report mistakes in the other tables before training
     resolve_policy(tables.get("promotion", {}))
+    resolve_retention(tables.get("retention"))
     settings = tables.get("training", {})
     recipe = find_recipe(str(given.pop("recipe", settings.pop("recipe", DEFAULT_RECIPE))))
     names = {name: option for name, option in options.items() if name in given}
@@ -88,6 +90,14 @@ def resolve_validation(file: Path | None) -> dict[str, CheckSettings]:
 def resolve_promotion(file: Path | None) -> Policy:
     """Return the policy of promotions; raises BadUsage as `resolve_training` does."""
     return resolve_policy(read_tables(file).get("promotion", {}))
+
+
+def resolve_kept(file: Path | None, keep: int | None = None, keep_days: int | None = None) -> Retention | None:
+    """Return the rule of retention that options give, else a file's, else None; raises as `resolve_training` does."""
+    from_file = resolve_retention(read_tables(file).get("retention"))
+    if keep is None and keep_days is None:
+        return from_file
+    return Retention(keep=keep, keep_days=keep_days)
 
 
 def resolve_evaluation(file: Path | None, options: list[str] | None) -> "Slicings":

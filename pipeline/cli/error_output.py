@@ -10,7 +10,7 @@ import typer
 
 from model.errors import BackbeamError, BadUsage, StorageFailed
 from pipeline.cli.output import is_json_printed, print_json, start_output
-from pipeline.progress import log_only, print_error
+from pipeline.progress import log_error, print_error
 
 _UsageError: Any = typer.BadParameter.__base__  # the versions of Typer have it in different modules
 
@@ -40,6 +40,8 @@ def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
         _fail(as_json, ErrorReport(problem.exit_code, type(problem).__name__, str(problem), problem.hint))
     except OSError as problem:
         _fail(as_json, ErrorReport(StorageFailed.exit_code, StorageFailed.__name__, f"storage: {problem}"))
+    except _UsageError as problem:  # unless Typer prints it and exits
+        _fail(as_json, _describe_usage_error(problem))
     except SystemExit as ended:
         if received:
             _exit(as_json, _describe_signal(received[0]))
@@ -49,8 +51,8 @@ def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
 
 
 def _fail(as_json: bool, report: ErrorReport) -> NoReturn:
-    log_only(f"error: {report.message}")
-    print_error(f"backbeam: {report.message}")
+    log_error(report.message)
+    print_error(report.message, code=report.code, kind=report.kind)
     _exit(as_json, report)
 
 

@@ -9,22 +9,26 @@ import typer
 
 from model.errors import NothingRun
 from pipeline.cli import (
+    learn_command,
     maintenance_commands,
     mlflow_command,
     model_commands,
     overview_commands,
     registry_commands,
+    retention_commands,
     run_commands,
     schedule_command,
 )
 from pipeline.cli.arguments import refuse_long_arguments, refuse_secrets, split_arguments
 from pipeline.cli.error_output import report_errors
+from pipeline.cli.log_format import add_log_format, asks_for_json_lines
 from pipeline.cli.option_groups import flatten_option_groups
 from pipeline.cli.options import WORKSPACE_VARIABLE
 from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
 from pipeline.cli.unknown_options import Command
 from pipeline.processes import handle_signals
+from pipeline.progress import write_json_lines, writes_json_lines
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -32,7 +36,8 @@ app = typer.Typer(
     name="backbeam",
     epilog="Exit codes: 0 done; 1 `gradcheck` or `reproduce` found a difference, `promote` refused, or `schedule "
     "--check` found no scheduler; 2 wrong usage; 3 bad input; 4 corrupt artefact; 5 storage; 6 locked by another "
-    "process; 7 Beam engine; 130 interrupted; 141 the reader of standard output ended; 143 terminated.",
+    "process; 7 Beam engine; "
+    "8 a record of an unknown format; 130 interrupted; 141 the reader of standard output ended; 143 terminated.",
     no_args_is_help=True,
     context_settings=CONTEXT_SETTINGS,
     pretty_exceptions_enable=False,
@@ -43,20 +48,27 @@ def main() -> NoReturn:
     """Run the command line and exit with its documented code."""
     arguments, beam_arguments = split_arguments(sys.argv[1:])
     protect_standard_streams()
+    write_json_lines(asks_for_json_lines(arguments))
     received = handle_signals()
     logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)  # report_errors prints the error, once
     with report_errors("--json" in arguments, received):
         refuse_secrets([*sys.argv[1:], os.environ.get(WORKSPACE_VARIABLE, "")])
         refuse_long_arguments(arguments)
-        _run_command(arguments, beam_arguments)
-    sys.exit(0)
+        sys.exit(_run_command(arguments, beam_arguments))
 
 
-def _run_command(arguments: list[str], beam_arguments: list[str]) -> None:
+def _run_command(arguments: list[str], beam_arguments: list[str]) -> int:
+    """Run a command and return its exit code.
+
+    Typer prints usage errors itself, as text, and exits; if messages are JSON, it raises them instead.
+    """
+    prints_errors = not writes_json_lines()
     try:
-        app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments))
+        code = app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments), standalone_mode=prints_errors)
+        return code if isinstance(code, int) else 0
     except NothingRun as reason:
         print_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])
+        return 0
 
 
 def _print_version(is_requested: bool) -> None:
@@ -81,11 +93,18 @@ def about(
 
 _COMMANDS = {  # by the headings of `backbeam --help`, in its order
     "Job": run_commands.COMMANDS,
-    "Results and models": (*overview_commands.COMMANDS, *model_commands.COMMANDS, mlflow_command.mlflow),
+    "Results and models": (
+        *overview_commands.COMMANDS,
+        learn_command.learn,
+        *model_commands.COMMANDS,
+        mlflow_command.mlflow,
+    ),
     "Champion": (*registry_commands.COMMANDS, schedule_command.schedule),
-    "Maintenance": maintenance_commands.COMMANDS,
+    "Maintenance": (*maintenance_commands.COMMANDS, *retention_commands.COMMANDS),
 }
 for heading, commands in _COMMANDS.items():
     for command in commands:
         settings = schedule_command.PASSES_OPTIONS_ON if command is schedule_command.schedule else None
-        app.command(cls=Command, rich_help_panel=heading, context_settings=settings)(flatten_option_groups(command))
+        app.command(cls=Command, rich_help_panel=heading, context_settings=settings)(
+            add_log_format(flatten_option_groups(command))
+        )

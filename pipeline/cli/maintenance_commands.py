@@ -1,4 +1,4 @@
-"""The commands of maintenance: verify and reproduce. Heavy imports are lazy."""
+"""The commands of maintenance: verify, reproduce and migrate. Heavy imports are lazy."""
 
 from contextlib import AbstractContextManager, nullcontext
 from os import W_OK, access
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.errors import CorruptArtefact
-from pipeline.cli.command_setup import build_stage_context, refuse_beam_options
+from pipeline.cli.command_setup import build_stage_context, open_workspace, refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
 from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workers, Workspace, absolute_place
 from pipeline.cli.process_options import OutputOptions, ProcessOptions
 from pipeline.context import StageContext, capture_engine_messages, quiet_imports
 from pipeline.preprocess.provenance import make_absolute
-from pipeline.preprocess.scan_runner import pays_workers
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
 from pipeline.storage.places import Place
@@ -85,6 +84,7 @@ def _choose_check(stage_context: StageContext) -> "CheckFunction | None":
 
     def check(workspace: Place, files: "list[ExpectedFile]") -> "list[Fault | CheckedItem]":
         from pipeline.maintenance.verify import check_in_order
+        from pipeline.preprocess.scan_runner import pays_workers
 
         num_bytes = sum(file.info.num_bytes for file in files)
         if not pays_workers(stage_context.beam_arguments, num_bytes):
@@ -158,4 +158,22 @@ def reproduce(
         raise typer.Exit(DIFFERENT)
 
 
-COMMANDS = (verify, reproduce)
+def migrate(
+    context: typer.Context,
+    *,
+    workspace: Workspace = DEFAULT_WORKSPACE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them, and write nothing.")] = False,
+    process: ProcessOptions,
+) -> None:
+    """Write the records that earlier versions wrote in earlier formats again, in the format of this version."""
+    from pipeline.cli.maintenance_output import build_migrate_output
+    from pipeline.maintenance import migrate
+
+    process.configure_messages()
+    place = open_workspace(context, workspace)
+    with nullcontext() if dry_run else process.lock(place):
+        result = migrate.migrate(place, dry_run)
+    process.print_result(*build_migrate_output(place, result, dry_run))
+
+
+COMMANDS = (verify, reproduce, migrate)

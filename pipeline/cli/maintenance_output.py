@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.maintenance.verify import VerifyResult
+from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
+    from pipeline.maintenance.migrate import MigrateResult
     from pipeline.maintenance.repair import RepairResult  # imports TensorFlow, as does reproduce
     from pipeline.maintenance.reproduce import ReproduceResult
 
@@ -39,6 +41,14 @@ def build_repair_output(repaired: "RepairResult") -> CommandOutput:
     refused = [{"owner": refusal.owner, "reason": refusal.reason} for refusal in repaired.refused]
     result |= {"repaired": list(map(str, repaired.repaired)), "not_repaired": refused}
     return result, [*(f"repaired  {path}" for path in repaired.repaired), *parts]
+
+
+def build_migrate_output(workspace: Place, migrated: "MigrateResult", dry_run: bool) -> CommandOutput:
+    """Return the records of earlier formats."""
+    paths = list(map(str, migrated.earlier))
+    result = {"workspace": str(workspace), "dry_run": dry_run, "num_records": migrated.num_records, "earlier": paths}
+    verb = "to be written" if dry_run else "written"
+    return result, [*paths, f"{migrated.num_records:,} records, {len(paths):,} of an earlier format {verb} again"]
 
 
 def build_reproduce_output(reproduced: "ReproduceResult") -> CommandOutput:

@@ -82,7 +82,8 @@ ConfigFile = Annotated[
     typer.Option(
         "--config",
         help="A TOML file: its table `training` changes the recipe, flags change both; `validation` "
-        "the checks; `slices` adds slices; `promotion` says what a new champion must show.",
+        "the checks; `slices` adds slices; `promotion` says what a new champion must show; `retention` what "
+        "`retrain` keeps.",
     ),
 ]
 LayersOption = Annotated[str | None, typer.Option("--layers", help="Sizes from inputs to outputs, such as 784,100,10.")]
@@ -136,6 +137,12 @@ Why = Annotated[
         callback=refuse_long_reason,
         metavar="TEXT",
         help=f"Your reason, for the history; at most {MOST_REASON:,} characters.",
+    ),
+]
+MetricsPath = Annotated[
+    Path | None,
+    local_option(
+        "FILE", "Write figures for Prometheus to a file at the end, also after a failure: see docs/operations.md."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]

@@ -238,8 +238,18 @@ def build_report_output(report: Report) -> CommandOutput:
         f"{format_percent(row['accuracy'])}"
         for row in report.figures
     ]
-    page = f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"
-    return {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}, [*lines, page]
+    result = {"path": str(report.path), "num_bytes": report.num_bytes, "runs": report.figures}
+    return result, [*lines, _describe_page(report)]
+
+
+def build_index_output(index: Report) -> CommandOutput:
+    """Return the number of evaluated runs, and the path of the index page."""
+    result = {"path": str(index.path), "num_bytes": index.num_bytes, "runs": index.figures}
+    return result, [f"{len(index.figures):,} evaluated runs", _describe_page(index)]
+
+
+def _describe_page(report: Report) -> str:
+    return f"page    {report.path} ({report.num_bytes / 1000:,.0f} kB; opens in any browser)"
 
 
 def format_points(difference: float) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import command_setup, options
-from pipeline.cli.config import resolve_evaluation, resolve_promotion, resolve_validation
+from pipeline.cli.config import resolve_evaluation, resolve_kept, resolve_promotion, resolve_validation
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import ProcessOptions
 from pipeline.cli.stage_options import CheckpointOptions, DatasetOptions, ImageOptions, RecipeOptions, TrainingOptions
@@ -34,6 +34,7 @@ def retrain(
     workers: options.Workers = None,
     slices: options.Slices = None,
     why: options.Why = "",
+    metrics_file: options.MetricsPath = None,
     process: ProcessOptions,
 ) -> None:
     """Train a challenger on what the sources hold now; it becomes the champion if the policy says so.
@@ -41,27 +42,35 @@ def retrain(
     Unchanged inputs change nothing. A --dataset may be a pattern of places in quotes, such as 'incoming/*'.
     """
     from pipeline.cli.registry_output import build_retrain_output
+    from pipeline.maintenance.deletion import prune_after_retrain
     from pipeline.registry import retrain
+    from pipeline.schedule.metrics_file import MetricsFile, describe_retraining
 
     process.configure_messages()
-    config = retrain.RetrainConfig(
-        dataset=dataset.to_config(images),
-        training=training.to_config(recipe),
-        warm_start=warm_start,
-        policy=resolve_promotion(recipe.config),
-        checks=resolve_validation(recipe.config),
-        baseline=dataset.baseline,
-        slicings=resolve_evaluation(recipe.config, slices),
-        checkpoints=checkpoints.to_policy(),
-        why=why,
-        name=recipe.check_name(),
-        tensorboard=tensorboard,
-    )
-    stage_context = command_setup.set_up_training(context, workspace, config.training, tensorboard, device, workers)
     log = StageLog()
-    with process.lock(workspace):
-        result = retrain.retrain(stage_context, config, log)
-    process.print_result(*build_retrain_output(workspace, result, log))
+    metrics = MetricsFile(metrics_file, workspace)
+    with metrics.records_failures():
+        config = retrain.RetrainConfig(
+            dataset=dataset.to_config(images),
+            training=training.to_config(recipe),
+            warm_start=warm_start,
+            policy=resolve_promotion(recipe.config),
+            checks=resolve_validation(recipe.config),
+            baseline=dataset.baseline,
+            slicings=resolve_evaluation(recipe.config, slices),
+            checkpoints=checkpoints.to_policy(),
+            why=why,
+            name=recipe.check_name(),
+            tensorboard=tensorboard,
+        )
+        rule = resolve_kept(recipe.config)
+        stage_context = command_setup.set_up_training(context, workspace, config.training, tensorboard, device, workers)
+        with process.lock(workspace):
+            result = retrain.retrain(stage_context, config, log)
+            pruned = prune_after_retrain(workspace, rule, config, result)
+            samples = describe_retraining(workspace, result, log) if metrics_file else []
+    metrics.record_success(samples)
+    process.print_result(*build_retrain_output(workspace, result, log, pruned.deleted))
 
 
 def champion(

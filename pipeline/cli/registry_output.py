@@ -1,5 +1,7 @@
 """The text and JSON that the registry's commands print."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.cli.dataset_output import build_log_json, format_times
@@ -34,17 +36,31 @@ def build_history_output(history: History) -> CommandOutput:
     if not history:
         return result, ["nothing was decided yet: backbeam retrain"]
     headings = ("#entry", "when (UTC)", "what", "run", "#accuracy", "who", "why")
-    return result, [Sheet(headings, [_build_entry_row(entry) for entry in reversed(history)])]
+    return result, [Sheet(headings, [build_entry_row(entry) for entry in reversed(history)])]
 
 
-def _build_entry_row(entry: Entry) -> tuple[str, ...]:
+def build_entry_row(entry: Entry) -> tuple[str, str, str, str, str, str, str]:
+    """Return the cells of an entry: its number, when, what, the run, its accuracy, who and why."""
     what = f"{entry.action}: {_format_outcome(entry)}"
+    about = entry.run_id or (format_deleted(entry.deleted) if entry.deleted else "no run")
     accuracy = "" if entry.accuracy is None else format_percent(entry.accuracy)
     reasons = "; ".join(filter(None, (entry.why, *_find_reasons(entry))))
-    return str(entry.number), format_minute(entry.when), what, entry.run_id or "no run", accuracy, entry.who, reasons
+    return str(entry.number), format_minute(entry.when), what, about, accuracy, entry.who, reasons
+
+
+def format_deleted(names: Sequence[str]) -> str:
+    """Return how many runs, data sets and groups a deletion names; of one alone, its name."""
+    counts = Counter(name.partition("/")[0] for name in names)
+    if counts.total() == 1:
+        return names[0]
+    titles = {"runs": "run", "datasets": "data set", "groups": "group"}
+    found = [(counts[kind], title) for kind, title in titles.items() if counts[kind]]
+    return ", ".join(f"{count:,} {title}{'' if count == 1 else 's'}" for count, title in found)
 
 
 def _format_outcome(entry: Entry) -> str:
+    if entry.deleted:
+        return "deleted"
     if entry.action == "rollback" and entry.champion:
         return f"back to version {entry.champion.version}"
     if entry.outcome == "promoted":
@@ -74,8 +90,10 @@ def build_entry_output(workspace: Place, entry: Entry) -> CommandOutput:
     return result, [decision, *reasons, _format_champion_line(workspace, entry.champion)]
 
 
-def build_retrain_output(workspace: Place, retrained: RetrainResult, log: StageLog) -> CommandOutput:
-    """Return the decision of a retraining; if nothing changed, the entry that decided before."""
+def build_retrain_output(
+    workspace: Place, retrained: RetrainResult, log: StageLog, deleted: Mapping[str, int]
+) -> CommandOutput:
+    """Return the decision of a retraining, or the entry that decided before, and what was deleted after it."""
     entry = retrained.entry
     champion = retrained.history.champion
     dataset_id = retrained.data.manifest.dataset_id
@@ -88,15 +106,17 @@ def build_retrain_output(workspace: Place, retrained: RetrainResult, log: StageL
         "findings": [finding.model_dump(mode="json") for finding in entry.findings],
         "before": entry.before,
         "champion": _build_champion_json(workspace, champion) if champion else None,
+        "deleted": list(deleted),
         **build_log_json(log),
     }
+    freed = [f"deleted   {format_deleted(list(deleted))}: {sum(deleted.values()):,} bytes"] if deleted else []
     if retrained.outcome != "unchanged":
-        return result, [*build_entry_output(workspace, entry)[1], format_times(log)]
+        return result, [*build_entry_output(workspace, entry)[1], *freed, format_times(log)]
     unchanged = (
         f"nothing changed: {dataset_id} and the configuration are as before, decided by entry "
         f"{entry.number}: {_format_outcome(entry)}"
     )
-    return result, [unchanged, _format_champion_line(workspace, champion), format_times(log)]
+    return result, [unchanged, _format_champion_line(workspace, champion), *freed, format_times(log)]
 
 
 def _format_champion_line(workspace: Place, champion: Champion | None) -> str:

@@ -1,6 +1,7 @@
 """The commands of the stages: run, preprocess, validate, train and evaluate. Heavy imports are lazy."""
 
 import sys
+from functools import partial
 
 import typer
 
@@ -34,29 +35,36 @@ def run(
     checkpoints: CheckpointOptions,
     workers: options.Workers = None,
     slices: options.Slices = None,
+    metrics_file: options.MetricsPath = None,
     process: ProcessOptions,
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
+    from pipeline.registry.history import load_history
+    from pipeline.schedule.metrics_file import MetricsFile, describe_job
     from pipeline.stages import JobConfig, run_job
 
     process.configure_messages()
-    configs = training.to_configs(recipe, seeds)
-    config = JobConfig(
-        dataset=dataset.to_config(images),
-        training=configs,
-        checks=resolve_validation(recipe.config),
-        baseline=dataset.baseline,
-        tensorboard=tensorboard,
-        checkpoints=checkpoints.to_policy(),
-        slicings=resolve_evaluation(recipe.config, slices),
-        names=recipe.name_runs(configs, seeds),
-        writes_seeds=seeds is not None,
-    )
-    stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
     log = StageLog()
-    with process.lock(workspace):
-        job = run_job(stage_context, config, log)
+    metrics = MetricsFile(metrics_file, workspace)
+    with metrics.records_failures():
+        configs = training.to_configs(recipe, seeds)
+        config = JobConfig(
+            dataset=dataset.to_config(images),
+            training=configs,
+            checks=resolve_validation(recipe.config),
+            baseline=dataset.baseline,
+            tensorboard=tensorboard,
+            checkpoints=checkpoints.to_policy(),
+            slicings=resolve_evaluation(recipe.config, slices),
+            names=recipe.name_runs(configs, seeds),
+            writes_seeds=seeds is not None,
+        )
+        stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
+        with process.lock(workspace):
+            job = run_job(stage_context, config, log)
+            champion = load_history(workspace).champion if metrics_file else None
+    metrics.record_success(describe_job(job.dataset.manifest, job.runs[0], job.evaluations[0], champion, log))
     result, parts = build_job_output(workspace, job, job.seeds, log)
     steps = [] if process.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
     process.print_result(result, [*parts, *steps])
@@ -166,6 +174,7 @@ def evaluate(
     from pipeline.cli.run_output import build_evaluation_output
     from pipeline.evaluate.learning_evidence import find_learning_problems
     from pipeline.evaluate.stage import evaluate_stage
+    from pipeline.preprocess.scan_runner import check_by_workers
     from pipeline.registry.history import resolve_run
     from pipeline.train.run_lookup import find_run
 
@@ -174,7 +183,8 @@ def evaluate(
     stage_context = command_setup.build_stage_context(context, workspace, workers=workers)
     log = StageLog()
     with process.lock(existing_workspace(workspace)):
-        trained, data = find_run(workspace, resolve_run(workspace, run))
+        check = partial(check_by_workers, stage_context)
+        trained, data = find_run(workspace, resolve_run(workspace, run), check)
         [evaluation] = evaluate_stage(stage_context, data, [trained], slicings, log)
     problems = find_learning_problems(workspace, trained, evaluation)
     process.print_result(*build_evaluation_output(workspace, data.manifest, trained, evaluation, problems, log))

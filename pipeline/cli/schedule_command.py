@@ -10,8 +10,10 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli.options import DEFAULT_WORKSPACE, Workspace, local_option, seconds_option
+from pipeline.cli.log_format import log_format_arguments
+from pipeline.cli.options import DEFAULT_WORKSPACE, MetricsPath, Workspace, local_option, seconds_option
 from pipeline.cli.process_options import MessageOptions
+from pipeline.progress import print_error
 from pipeline.schedule.scheduler import ScheduleConfig, Scheduler
 from pipeline.schedule.state import HEALTH_NAME, STATE_NAME, find_health_problem, load_state
 from pipeline.schedule.timetable import Timetable
@@ -60,9 +62,12 @@ def schedule(
         bool,
         typer.Option("--check", help="Look at the health file: code 0 if the scheduler that writes it lives, else 1."),
     ] = False,
+    metrics_file: MetricsPath = None,
     messages: MessageOptions,
 ) -> None:
     """Run when it is due, by a cron expression, until SIGTERM; further options, and Beam's after --, go to each run."""
+    from pipeline.schedule.metrics_file import MetricsFile
+
     health_file = health_file or local_folder_of(workspace) / HEALTH_NAME
     if check:
         _check_health(health_file)
@@ -71,13 +76,17 @@ def schedule(
         raise typer.BadParameter('--cron is missing: say when to run, such as --cron "0 3 * * *"')
     if once and jitter:
         raise typer.BadParameter("--once runs at once: leave out --jitter, and spread whatever calls it")
+    metrics = ["--metrics-file", str(metrics_file)] if metrics_file else []
+    passed_on = [*metrics, *messages.to_arguments(), *log_format_arguments()]
+    arguments = _build_arguments(context, workspace, passed_on, once)
     config = ScheduleConfig(
         timetable=Timetable(cron, timezone),
-        command=(*COMMAND, *_build_arguments(context, workspace, messages, once)),
+        command=(*COMMAND, *arguments),
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
         jitter=timedelta(seconds=jitter),
         salt=f"{workspace} {socket.gethostname()}",
+        record_failure=MetricsFile(metrics_file, workspace).record_failure,
     )
     messages.configure_messages()
     raise typer.Exit(_run_scheduler(config, workspace, once))
@@ -86,13 +95,13 @@ def schedule(
 def _check_health(health_file: Path) -> None:
     problem = find_health_problem(health_file, datetime.now(UTC))
     if problem:
-        typer.echo(f"backbeam: {problem}", err=True)
+        print_error(problem)
         raise typer.Exit(UNHEALTHY)
 
 
-def _build_arguments(context: typer.Context, workspace: Place, messages: MessageOptions, once: bool) -> list[str]:
+def _build_arguments(context: typer.Context, workspace: Place, passed_on: list[str], once: bool) -> list[str]:
     """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options."""
-    options = [*context.args, "--workspace", str(workspace), "--json", *messages.to_arguments()]
+    options = [*context.args, "--workspace", str(workspace), "--json", *passed_on]
     command = cast(TyperGroup, context.find_root().command).commands[SCHEDULED_COMMAND]
     # parses the options without running the command, so that a mistake is reported now and not at the first run
     parsed = command.make_context(SCHEDULED_COMMAND, list(options), parent=context)

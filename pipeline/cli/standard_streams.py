@@ -10,7 +10,7 @@ import sys
 from typing import Any, TextIO
 
 from model.errors import StorageFailed
-from pipeline.progress import CompleteWriter, open_messages, text_stream
+from pipeline.message_streams import CompleteWriter, open_messages, text_stream
 
 READER_GONE = 128 + signal.SIGPIPE  # the exit code that a shell gives to a program that SIGPIPE ended
 

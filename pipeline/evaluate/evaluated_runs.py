@@ -53,6 +53,13 @@ class RunSummary(NamedTuple):
     evaluation: EvaluationRecord | None
     changed: dict[str, Any]  # as `run_settings.changed_from_recipe`
 
+    @property
+    def test(self) -> SplitResult:
+        """The test split's result; raises ValueError if the run is not evaluated."""
+        if self.evaluation is None:
+            raise ValueError(f"{self.run.run_id} is not evaluated")
+        return self.evaluation.test_result()
+
 
 class RunList(NamedTuple):
     """All runs of a workspace, newest first, and the errors of records that cannot be read."""

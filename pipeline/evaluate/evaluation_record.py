@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from model.errors import CorruptArtefact
 from pipeline.storage.files import remove_file, write_atomically
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
 from pipeline.storage.tables import TableFile
@@ -32,7 +33,7 @@ class SplitResult(Record):
     never_predicted: tuple[str, ...]
 
 
-class EvaluationRecord(Record):
+class EvaluationRecord(VersionedRecord):
     """A complete evaluation; written after every file that it names."""
 
     format_version: Literal[2] = 2

@@ -11,8 +11,9 @@ from pydantic import Field
 from model.errors import BadUsage, CorruptArtefact
 from model.recipes import shown
 from pipeline.evaluate.evaluation_record import EvaluationRecord, SplitResult
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
-from pipeline.storage.records import FileName, Record, commit_file
+from pipeline.storage.records import FileName, commit_file
 from pipeline.storage.tables import SCHEMAS, TableFile, build_table, read_table, transpose, write_table
 from pipeline.storage.workspace import table_partition
 from pipeline.train.run_record import RunRecord
@@ -20,7 +21,7 @@ from pipeline.train.run_record import RunRecord
 MOST_SEEDS = 1000
 
 
-class GroupRecord(Record):
+class GroupRecord(VersionedRecord):
     """The record of a group of runs that differ in their seeds; written after the table `seeds`."""
 
     format_version: Literal[1] = 1

@@ -13,6 +13,7 @@ from pipeline.evaluate.evaluation_record import (
 )
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
+from pipeline.progress import show_event
 from pipeline.storage.tables import check_rows
 from pipeline.train.run_record import RunRecord
 
@@ -57,7 +58,7 @@ def evaluate_stage(
             for run, new in additions:
                 add_to_evaluation(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, new)
 
-    return run_unless_complete(
+    evaluations = run_unless_complete(
         "evaluate",
         not missing and not additions,
         build,
@@ -65,6 +66,12 @@ def evaluate_stage(
         context,
         log,
     )
+    for run, evaluation in zip(runs, evaluations, strict=True):
+        test = evaluation.test_result()
+        counts = {"examples": test.num_examples, "correct": test.num_correct}
+        text = f"evaluate: {test.num_correct:,} of {test.num_examples:,} test examples right"
+        show_event(text, "run_evaluated", stage="evaluate", run=run.run_id, counts=counts)
+    return evaluations
 
 
 def check_table_sizes(manifest: Manifest) -> None:

@@ -1,1 +1,1 @@
-"""Verify, repair and reproduce what a workspace holds."""
+"""Verify, repair, reproduce and delete what a workspace holds."""

@@ -30,6 +30,7 @@ Kind: TypeAlias = Literal[
     "group",
     "seeds table",
     "history",
+    "rollback target",
     "champion",
     "contest",
     "answers",
@@ -50,6 +51,8 @@ REMEDIES: dict[Kind, str] = {
     "group": "without it the table cannot be checked: delete {path}, and give `backbeam run --seeds` again with its "
     "options",
     "history": "without it earlier decisions are unknown: put it back from a copy",
+    "rollback target": "`backbeam rollback` cannot go back to it: put {folder} back from a copy, or enter in the "
+    "history that it is gone, by `backbeam rm {owner}`",
     "contest": "without it the predictions cannot be checked: delete {folder}, and the next `backbeam retrain` or "
     "`backbeam promote` that needs them predicts again",
     "stray": "no record names it: delete it if it is not wanted",

@@ -1,13 +1,14 @@
 """List the files that the records of a workspace name, which `verify` reads, and the faults of the records."""
 
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from model.errors import CorruptArtefact
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, R, read_record
+from pipeline.maintenance.owned_files import list_unrecorded
 from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
@@ -47,12 +48,15 @@ def take_inventory(scope: VerifyScope) -> list[Item]:
     workspace = scope.workspace
     if scope.owner is not None:
         return list((list_dataset if scope.parent == "datasets" else list_run)(workspace, scope.owner))
-    items = [item for name in _list_ids(workspace / "datasets") for item in list_dataset(workspace, name)]
-    items += [item for name in _list_ids(workspace / "runs") for item in list_run(workspace, name)]
+    deleted = list_unrecorded(workspace)  # what an interrupted deletion has left of them is no fault
+    datasets = [name for name in _list_ids(workspace / "datasets") if f"datasets/{name}" not in deleted]
+    items = [item for name in datasets for item in list_dataset(workspace, name)]
+    runs = [name for name in _list_ids(workspace / "runs") if f"runs/{name}" not in deleted]
+    items += [item for name in runs for item in list_run(workspace, name)]
     groups = [path.stem for path in list_files(workspace / "groups", "*.json")]
     items += [item for name in groups for item in list_group(workspace, name)]
     # the champion's parameters are listed with its run already, and must not be read and counted twice
-    return [*items, *(item for item in list_registry(workspace) if item not in items)]
+    return [*items, *(item for item in list_registry(workspace, deleted) if item not in items)]
 
 
 def _list_ids(parent: Place) -> list[str]:
@@ -180,8 +184,8 @@ def _list_tables(kind: Kind, workspace: Place, owner: str, tables: Iterable[Tabl
         yield ExpectedFile(kind, owner, table.folder(workspace, owner) / table.name, table)
 
 
-def list_registry(workspace: Place) -> Iterator[Item]:
-    """List the files of the registry, and the faults of its records."""
+def list_registry(workspace: Place, deleted: Collection[str] = ()) -> Iterator[Item]:
+    """List the files of the registry, and the faults of its records, without answers of or to what was deleted."""
     entries = list[Entry]()
     try:
         for entry in read_entries(workspace):
@@ -192,9 +196,11 @@ def list_registry(workspace: Place) -> Iterator[Item]:
         yield Fault("history", _OWNER, path, "the entry of that number", str(problem).removeprefix(f"{path} "))
     else:
         yield from _list_pointer(workspace, History(entries))
+        yield from _list_lost_targets(workspace, History(entries))
     answers = list_files(workspace / "registry" / "contests", "*/*/*")
     for folder in dict.fromkeys(path.parent for path in answers):
-        yield from _list_answers(folder)
+        if not {f"datasets/{folder.parent.name}", f"runs/{folder.name}"} & {*deleted}:
+            yield from _list_answers(folder)
 
 
 def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
@@ -216,6 +222,17 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
         yield _checked(path)
         parameters = workspace / found.folder / found.parameters.name
         yield ExpectedFile("parameters", found.run_id, parameters, found.parameters)
+
+
+def _list_lost_targets(workspace: Place, history: History) -> Iterator[Fault]:
+    """Yield a fault for each earlier champion whose run is gone although no entry says that it was deleted."""
+    deleted = history.deleted()
+    current = history.champion and history.champion.run_id
+    versions = {entry.run_id: number for number, entry in history.versions().items() if entry.run_id}
+    for run_id, version in versions.items():
+        path = workspace / "runs" / run_id / RUN_NAME
+        if run_id != current and f"runs/{run_id}" not in deleted and size_or_none(path) is None:
+            yield Fault("rollback target", run_id, path, f"the run of version {version}", "nothing")
 
 
 def _list_answers(folder: Place) -> Iterator[Item]:

@@ -93,7 +93,9 @@ def rebuild_run(workspace: Place, run: RunRecord, dataset: Dataset, scratch: Pat
         parameters = f"runs/{start.run_id}/{PARAMETERS_NAME}"
         write_atomically(scratch / parameters, read_with_digest(workspace / parameters, start.sha256))
     context = StageContext(scratch, (), _device_of(run))
-    [retrained] = train_stage(context, dataset, [run.config], False, CheckpointPolicy(every=0), StageLog())
+    policy = CheckpointPolicy(every=0)
+    spacing = run.steps_per_point
+    [retrained] = train_stage(context, dataset, [run.config], False, policy, StageLog(), steps_per_point=spacing)
     return retrained
 
 

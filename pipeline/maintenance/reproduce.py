@@ -86,6 +86,7 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[ArtefactComparison
         old_digest = old_digests.get(name, "not there")
         new_digest = new_digests.get(name, "not there")
         if name == MANIFEST_NAME:
+            old_digest = digest_of(old.manifest.to_json())  # not of the file, whose format may be an earlier one
             new_digest = digest_of(_with_fields_of(new.manifest, old.manifest).to_json())
         detail = f"SHA-256 {old_digest} then, {new_digest} now"
         yield _compare(f"data set {name}", old_digest == new_digest, f"SHA-256 {old_digest}", detail)
@@ -94,7 +95,8 @@ def _compare_datasets(old: Dataset, new: Dataset) -> Iterator[ArtefactComparison
 def _with_fields_of(new: Manifest, old: Manifest) -> Manifest:
     """Return the new manifest without what the old one does not record, as manifests of earlier versions do not."""
     missing = [name for name in ("pictures", "rejected_counts") if not getattr(old, name)]
-    return new.model_copy(update={name: Manifest.model_fields[name].default for name in missing})
+    changes = {name: Manifest.model_fields[name].default for name in missing}
+    return new.model_copy(update=changes | {"as_written": old.as_written})
 
 
 def _digests_by_name(dataset: Dataset) -> dict[str, str]:

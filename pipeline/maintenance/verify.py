@@ -9,6 +9,7 @@ from model.errors import BadUsage
 from pipeline.evaluate.seeds import group_path
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, check_expected
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
+from pipeline.maintenance.owned_files import list_left_paths, list_unrecorded
 from pipeline.progress import show_progress
 from pipeline.storage.cleanup import list_stale_files
 from pipeline.storage.files import list_files
@@ -27,7 +28,7 @@ class VerifyResult:
     num_files: int  # intact, damaged and missing ones
     num_bytes: int  # of the intact files
     faults: tuple[Fault, ...]  # one for each path, sorted by path
-    leftovers: tuple[Path, ...]  # temporary files of killed processes, which nothing reads
+    leftovers: tuple[Place, ...]  # temporary files of killed processes and of their deletions, which nothing reads
 
 
 # Given a workspace, return what `check_expected` does for each file, in order.
@@ -64,7 +65,7 @@ def verify(scope: VerifyScope, check: CheckFunction | None = None) -> VerifyResu
         num_files=len(intact) + len(faults) - num_stray,
         num_bytes=sum(item.num_bytes for item in intact),
         faults=tuple(faults[path] for path in sorted(faults)),
-        leftovers=tuple(list_stale_files(workspace)) if isinstance(workspace, Path) and scope.owner is None else (),
+        leftovers=() if scope.owner is not None else _list_leftovers(workspace),
     )
 
 
@@ -78,13 +79,20 @@ def check_in_order(workspace: Place, files: list[ExpectedFile]) -> list[Fault | 
     return checked
 
 
+def _list_leftovers(workspace: Place) -> tuple[Place, ...]:
+    stale = list_stale_files(workspace) if isinstance(workspace, Path) else []
+    return (*stale, *list_left_paths(workspace))
+
+
 def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[Fault]:
     """Yield a fault for each table file that no record names, since readers of the tables would count its rows.
 
     Files of an owner whose record is damaged are left out: they may be intact, and the record is a fault already.
+    Those of an owner that was deleted are left out too.
     """
     named = {str(item.path) for item in items}
     unknown = {item.owner for item in items if isinstance(item, Fault) and item.kind in _RECORDS}
+    unknown |= {name.partition("/")[2] for name in list_unrecorded(scope.workspace)}
     for path in list_files(scope.workspace / "reports", "*/*/*.parquet"):
         table = path.parent.parent.name
         owner = path.parent.name.partition("=")[2]

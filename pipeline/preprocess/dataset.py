@@ -1,19 +1,26 @@
 """Find, load and check complete data sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
-from model.errors import CorruptArtefact
+from model.errors import CorruptArtefact, StorageFailed
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.sources.catalog import REQUIRED_SPLITS
+from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, choose_runner, map_here
 from pipeline.storage.files import digest_of, read_record_bytes
 from pipeline.storage.places import Place
+from pipeline.storage.records import FileInfo
 from pipeline.storage.workspace import find_complete
+
+# The message and the hint of the error of a file that does not match its record, or None.
+Damage: TypeAlias = tuple[str, str | None] | None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete data set; digest is the SHA-256 of the manifest, which has the digests of all files."""
+    """A complete data set; digest is the SHA-256 of the manifest as first written, which has those of all files."""
 
     folder: Place
     manifest: Manifest
@@ -29,20 +36,46 @@ def load_dataset(folder: Place) -> Dataset:
         raise CorruptArtefact(f"{path} describes {manifest.dataset_id}, expected {folder.name}")
     if not {*REQUIRED_SPLITS} <= {*manifest.splits}:
         raise CorruptArtefact(f"{path} is corrupt: expected the splits {' and '.join(REQUIRED_SPLITS)}")
-    return Dataset(folder, manifest, digest_of(data))
+    return Dataset(folder, manifest, manifest.as_written or digest_of(data))
 
 
-def check_dataset(folder: Place) -> Dataset:
-    """Load a data set and check all files; raises CorruptArtefact for the first that does not match."""
+def check_dataset(folder: Place, map_tasks: MapTasks = map_here) -> Dataset:
+    """Load a data set and check all files; raises CorruptArtefact for the first that does not match.
+
+    map_tasks runs the tasks that read the files of a large data set.
+    """
     dataset = load_dataset(folder)
     if dataset.manifest.parts:
         check_parts(dataset)
         for part in dataset.manifest.parts:
-            check_dataset(folder.parent / part.dataset_id)
+            check_dataset(folder.parent / part.dataset_id, map_tasks)
     else:
-        for file in dataset.manifest.files():
-            file.check(folder)
+        check_files(folder, dataset.manifest.files(), map_tasks)
     return dataset
+
+
+def check_files(folder: Place, files: Sequence[FileInfo], map_tasks: MapTasks) -> None:
+    """Check the files of a folder, in tasks of equally many; raises as `check_dataset`, and StorageFailed."""
+    size = -(-len(files) // MAX_TASKS) or 1
+    tasks = [files[start : start + size] for start in range(0, len(files), size)]
+    run = choose_runner(sum(file.num_bytes for file in files), map_tasks)
+    for damage in run(partial(find_damage, folder), tasks, Damage):
+        if damage:
+            problem = CorruptArtefact(damage[0])
+            problem.hint = damage[1]  # which the message has already
+            raise problem
+
+
+def find_damage(folder: Place, files: Sequence[FileInfo]) -> Damage:
+    """Return what is wrong with the first file that does not match its record; raises StorageFailed."""
+    try:
+        for file in files:
+            file.check(folder)
+    except CorruptArtefact as problem:
+        return str(problem), problem.hint
+    except OSError as problem:  # which would arrive as an error of the engine
+        raise StorageFailed(f"storage: {problem}") from problem
+    return None
 
 
 def check_parts(joint: Dataset) -> None:

@@ -12,6 +12,7 @@ from pipeline.sources.catalog import MAX_SHARDS
 from pipeline.sources.idx_format import MAX_EXAMPLE_BYTES
 from pipeline.sources.picture_style import MIDDLE, PictureStyle
 from pipeline.storage.files import MAX_RECORD_BYTES
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
 
@@ -61,7 +62,7 @@ class PartInfo(Record):
     num_source: dict[str, Count]  # examples in each split of its source, rejected ones included
 
 
-class Manifest(Record):
+class Manifest(VersionedRecord):
     """A data set: either a folder of shards, or a joint data set, which lists the shards of its parts.
 
     The examples of a joint data set are numbered consecutively across its parts: see `offset`.
@@ -82,6 +83,9 @@ class Manifest(Record):
     rejected_counts: dict[str, RejectedCounts] = Field({}, exclude_if=lambda counts: not counts)
     # None where it is `_guess_style`, so that the manifests of such data sets are those that earlier versions wrote
     pictures: PictureStyle | None = Field(None, exclude_if=lambda pictures: pictures is None)
+
+    # SHA-256 of the file as an earlier version of the format wrote it, by which other records name it
+    as_written: Digest | None = Field(None, exclude_if=lambda digest: digest is None)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:

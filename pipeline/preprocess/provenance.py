@@ -10,11 +10,12 @@ from pydantic import Field
 from model.errors import CorruptArtefact
 from pipeline.sources.catalog import KNOWN, ResizeMode, split_file_names
 from pipeline.storage.files import size_or_none, write_atomically
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place, is_remote, place_of
-from pipeline.storage.records import Count, FileName, Record, commit_file
+from pipeline.storage.records import Count, FileName, commit_file
 
 
-class Origin(Record):
+class Origin(VersionedRecord):
     """The options of `preprocess` that built a data set; None: the option was not given."""
 
     format_version: Literal[1] = 1

@@ -1,4 +1,4 @@
-"""The Beam pipeline that scans a source: its tasks are run by workers, and the driver reads what each has found.
+"""The Beam pipeline that runs tasks, such as those of the scan of a source, by workers; the driver reads their results.
 
 The results go through small files in the scratch folder, because engines return no elements to the driver.
 """
@@ -23,11 +23,17 @@ from pipeline.storage.workspace import poll_interval
 
 
 def run_tasks(
-    function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any, folder: Place, beam_arguments: list[str]
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    kind: Any,
+    folder: Place,
+    beam_arguments: list[str],
+    stage: str = "scan",
 ) -> Iterator[Any]:
     """Apply a function to each task on the workers of an engine, then yield the results, of that kind, in order.
 
-    They are in files in the folder, which every worker can reach, until the caller removes it.
+    stage is what messages call the work. The results are in files in the folder, which every worker can reach, until
+    the caller removes it.
 
     Raises:
         BadInput: as the first task does that raises it.
@@ -35,10 +41,10 @@ def run_tasks(
         EngineFailed: as `run_pipeline`, or the engine left out a task.
     """
     make_empty_folder(folder)
-    with show_progress("scan", len(tasks), "tasks", lambda: count_files(folder) / len(tasks), poll_interval(folder)):
+    with show_progress(stage, len(tasks), "tasks", lambda: count_files(folder) / len(tasks), poll_interval(folder)):
         build = partial(build_pipeline, function=function, tasks=tasks, folder=folder)
         run_pipeline(beam, PipelineOptions, beam_arguments, build)
-    return _read_results(len(tasks), kind, folder)
+    return _read_results(len(tasks), kind, folder, stage)
 
 
 def build_pipeline(
@@ -49,7 +55,7 @@ def build_pipeline(
         pipeline
         | "Tasks" >> beam.Create(list(enumerate(tasks)))
         | beam.Reshuffle()  # without it, engines fuse the steps and one worker reads everything
-        | "Scan" >> beam.MapTuple(SameCode(run_task, function, folder))
+        | "RunTask" >> beam.MapTuple(SameCode(run_task, function, folder))
     )
 
 
@@ -69,13 +75,13 @@ def run_task(function: Callable[[Any], Any], folder: Place, number: int, task: A
     write_atomically(folder / str(number), to_json(result))
 
 
-def _read_results(num_tasks: int, kind: Any, folder: Place) -> Iterator[Any]:
+def _read_results(num_tasks: int, kind: Any, folder: Place, stage: str) -> Iterator[Any]:
     adapter = TypeAdapter(tuple[kind | None, str])
     for number in range(num_tasks):
         place = folder / str(number)
         num_bytes = size_or_none(place)
         if num_bytes is None:
-            raise EngineFailed(f"the engine reports success but wrote no result of task {number} of the scan")
+            raise EngineFailed(f"the engine reports success but wrote no result of task {number} of the {stage}")
         found, problem = adapter.validate_json(read_range(place, 0, num_bytes))
         if problem:
             raise BadInput(problem)

@@ -1,4 +1,4 @@
-"""Where the tasks of a scan run: in this process, or on the workers of the engine; and which jobs pay for workers."""
+"""Where the tasks of a scan, or of a check of files, run: in this process, or on the workers of the engine."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -7,15 +7,17 @@ from typing import Any
 
 from pipeline.beam_runner import BUILD_ONLY_OPTIONS, IN_PROCESS_RUNNER, beam_arguments, runs_locally
 from pipeline.context import StageContext, capture_engine_messages, quiet_imports
+from pipeline.preprocess.dataset import Dataset, check_dataset
 from pipeline.sources import scan_tasks
 from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.storage.files import remove_afterwards
+from pipeline.storage.places import Place
 from pipeline.storage.workspace import scratch_folder_of, temporary_files_in
 
 
 @contextmanager
-def open_task_runner(context: StageContext) -> Iterator[MapTasks]:
-    """Yield what runs the tasks of a scan; the context ends when the results have been read.
+def open_task_runner(context: StageContext, stage: str = "scan") -> Iterator[MapTasks]:
+    """Yield what runs the tasks of a scan or of another stage; the context ends when the results have been read.
 
     Raises the errors of `scan_job.run_tasks`.
     """
@@ -23,7 +25,7 @@ def open_task_runner(context: StageContext) -> Iterator[MapTasks]:
     if not has_workers(arguments):
         yield map_here
         return
-    folder = scratch_folder_of(context.workspace / "datasets" / "scan", runs_locally(arguments))
+    folder = scratch_folder_of(context.workspace / "datasets" / stage, runs_locally(arguments))
 
     def map_on_workers(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
         if len(tasks) < 2:
@@ -31,10 +33,16 @@ def open_task_runner(context: StageContext) -> Iterator[MapTasks]:
         with quiet_imports():
             from pipeline.preprocess.scan_job import run_tasks
         with temporary_files_in(context.workspace), capture_engine_messages(context.engine_log):
-            return run_tasks(function, tasks, kind, folder, arguments)
+            return run_tasks(function, tasks, kind, folder, arguments, stage)
 
     with remove_afterwards(folder):
         yield map_on_workers
+
+
+def check_by_workers(context: StageContext, folder: Place) -> Dataset:
+    """Check a data set as `check_dataset`, a large one on the engine's workers, if there are any."""
+    with open_task_runner(context, "check") as map_tasks:
+        return check_dataset(folder, map_tasks)
 
 
 def pays_workers(arguments: Sequence[str], num_bytes: int) -> bool:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from model.errors import BadInput, BadUsage
 from pipeline.context import StageContext, StageLog, capture_engine_messages, quiet_imports, run_unless_complete
-from pipeline.preprocess.dataset import Dataset, check_dataset, check_parts, load_dataset
+from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
-from pipeline.preprocess.scan_runner import open_task_runner, pays_workers
+from pipeline.preprocess.scan_runner import check_by_workers, open_task_runner, pays_workers
 from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
@@ -159,7 +159,7 @@ def _preprocess_source(
             preprocess(found.scans, found.name, found.config, folder, config.max_rejected, beam_arguments)
 
     complete = (folder / MANIFEST_NAME).exists()
-    data = run_unless_complete(stage, complete, build, lambda: check_dataset(folder), context, log)
+    data = run_unless_complete(stage, complete, build, lambda: check_by_workers(context, folder), context, log)
     applied = replace(config, pictures=found.pictures)  # others would be refused when the part is built again alone
     write_origin(context.workspace, describe_origin(data, applied, (name,)))
     num_source = {split: scan.num_examples for split, scan in found.scans.splits.items()}

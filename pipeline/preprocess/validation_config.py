@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.recipes import check_names, shown
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record
 
@@ -132,7 +133,7 @@ class CheckResult(Record):
         return [f"{split}:{','.join(map(str, indices))}" for split, indices in by_split.items() if indices]
 
 
-class ValidationRecord(Record):
+class ValidationRecord(VersionedRecord):
     """A complete validation, written into the data set's folder after its table; digests are those of manifests."""
 
     format_version: Literal[1] = 1

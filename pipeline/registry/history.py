@@ -1,6 +1,6 @@
 """The registry's history, an append-only sequence of numbered entries, and the pointer to the champion.
 
-    registry/history/00000007.json    a decision: when, by whom and why
+    registry/history/00000007.json    a decision or a deletion: when, by whom and why
     registry/champion.json            the current champion
 
 The history is authoritative. An entry is written atomically, and only if no entry has its number; then the pointer is
@@ -13,17 +13,18 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from model.errors import BadUsage, CorruptArtefact, Locked
 from pipeline.evaluate.evaluated_runs import find_best_run, find_latest_run
 from pipeline.registry.decision import CriterionResult
 from pipeline.registry.policy import Policy
 from pipeline.storage.files import digest_of, list_files, read_record_bytes, write_atomically, write_if_absent
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime, now
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, UtcTime, now
 from pipeline.train.run_names import BEST, CHAMPION, LATEST
 from pipeline.train.run_record import RunRecord
 
@@ -33,7 +34,11 @@ _ADVICE = "nothing else says what was decided: put it back from a copy"
 Name = TypeVar("Name", str, str | None)
 
 
-class Champion(Record):
+# What a deletion names: the folder of a run or data set, or the record of a group without its suffix.
+StoredName = Annotated[str, StringConstraints(pattern=r"^(runs|datasets|groups)/[A-Za-z0-9][A-Za-z0-9._=-]*$")]
+
+
+class Champion(VersionedRecord):
     """The champion: all that a program needs to use its model."""
 
     format_version: Literal[1] = 1
@@ -53,17 +58,18 @@ class Champion(Record):
         return self
 
 
-class Entry(Record):
-    """An entry of the history: a decision about a run."""
+class Entry(VersionedRecord):
+    """An entry of the history: a decision about a run, or a deletion."""
 
     format_version: Literal[1] = 1
     number: int = Field(ge=1)  # 1 for the first entry, without gaps
-    action: Literal["retrain", "promote", "rollback"]
+    action: Literal["retrain", "promote", "rollback", "prune", "rm"]
     outcome: Literal["promoted", "kept"]  # promoted if the champion changed
     forced: bool = False  # whether the run was promoted without a test of the policy
-    run_id: FileName | None  # None if the data were rejected before training
-    dataset_id: FileName  # the data set whose test split was used, or that was rejected
-    dataset_digest: Digest
+    run_id: FileName | None  # None if the data were rejected before training, and of a deletion
+    dataset_id: FileName | None  # the data set whose test split was used, or that was rejected; None of a deletion
+    dataset_digest: Digest | None
+    deleted: tuple[StoredName, ...] = Field((), exclude_if=lambda names: not names)  # by `prune` or `rm`
     inputs: Digest | None = None  # digest of the inputs of a retraining, see `retrain`
     num_examples: Count = 0  # of the test split; 0 if it was not used
     num_correct: dict[str, Count] = Field(default_factory=dict)  # correct answers of each run that was compared
@@ -72,15 +78,24 @@ class Entry(Record):
     policy: Policy | None = None
     before: FileName | None  # the champion before the entry
     champion: Champion | None  # the champion after the entry
-    previous: Digest | None  # SHA-256 of the previous entry; None for the first
+    previous: Digest | None  # SHA-256 of the previous entry as first written; None for the first
     when: UtcTime
     who: str  # user and host
     why: str = ""  # the user's reason
+    # SHA-256 of the file as an earlier version of the format wrote it, by which other records name it
+    as_written: Digest | None = Field(None, exclude_if=lambda digest: digest is None)
 
     @model_validator(mode="after")
     def _names_the_champion(self) -> Self:
         if self.outcome == "promoted" and (self.champion is None or self.champion.entry != self.number):
             raise ValueError("a promotion names the champion that it makes")
+        return self
+
+    @model_validator(mode="after")
+    def _names_a_data_set_or_what_was_deleted(self) -> Self:
+        is_deletion = self.action in ("prune", "rm")
+        if is_deletion is not bool(self.deleted) or is_deletion is not (self.dataset_id is None):
+            raise ValueError("a deletion names what it deletes, a decision its data set")
         return self
 
     @property
@@ -103,6 +118,15 @@ class History(tuple[Entry, ...]):
     def versions(self) -> dict[int, Entry]:
         """Return the entries that created a version, by version; a rollback creates none."""
         return {entry.number: entry for entry in self if entry.outcome == "promoted" and entry.action != "rollback"}
+
+    @property
+    def last_deletion(self) -> Entry | None:
+        """The last entry of a deletion; None if nothing was deleted."""
+        return next((entry for entry in reversed(self) if entry.deleted), None)
+
+    def deleted(self) -> set[str]:
+        """Return the names of all that was ever deleted; some may have been made again."""
+        return {name for entry in self for name in entry.deleted}
 
     def lineage(self) -> list[Champion]:
         """Return the current champion and its predecessors, the current one last.
@@ -167,7 +191,7 @@ def read_entries(workspace: Place) -> Iterator[Entry]:
         if entry.number != number or entry.previous != previous:
             raise CorruptArtefact(f"{path} does not follow the entry before it; {_ADVICE}")
         yield entry
-        previous = digest_of(data)
+        previous = entry.as_written or digest_of(data)
 
 
 def _load_pointer(workspace: Place) -> Champion | None:
@@ -239,7 +263,7 @@ def append_entry(workspace: Place, history: History, promoted: Champion | None =
         outcome="promoted" if promoted else "kept",
         champion=promoted or history.champion,
         before=history.champion.run_id if history.champion else None,
-        previous=digest_of(last.to_json()) if last else None,
+        previous=(last.as_written or digest_of(last.to_json())) if last else None,
         when=now(),
         who=_user_and_host(),
         **fields,

@@ -1,5 +1,6 @@
 """Promote a run, and roll back to an earlier champion. Each appends an entry to the history."""
 
+from functools import partial
 from typing import Any, cast
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
@@ -8,6 +9,7 @@ from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.table_reader import KEYS
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
+from pipeline.preprocess.scan_runner import check_by_workers
 from pipeline.preprocess.validation_config import find_validation
 from pipeline.progress import show_message
 from pipeline.registry.decision import Decision, DecisionInputs, RunAnswers, decide
@@ -38,7 +40,7 @@ def promote(context: StageContext, name: str | None, policy: Policy, force: bool
     CorruptArtefact if a file does not match its record.
     """
     history = load_history_and_repair_pointer(context.workspace)
-    run, data = find_run(context.workspace, name)
+    run, data = find_run(context.workspace, name, partial(check_by_workers, context))
     if history.champion and history.champion.run_id == run.run_id:
         return _current_entry(history, history.champion)
     if force:
@@ -89,6 +91,8 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
     if current.version == version:
         return _current_entry(history, current)
     target = _find_version(history, version)
+    if f"runs/{target.run_id}" in history.deleted() and not (workspace / target.folder / RUN_NAME).exists():
+        raise BadUsage(f"version {target.version}, {target.run_id}, was deleted: `backbeam history` says when")
     run = check_run(workspace, find_run_folder(workspace, target.run_id))
     reason = f"version {current.version}, {current.run_id}, went back to version {target.version}"
     return _append_promotion(workspace, history, run, reason, target.version, action="rollback", why=why)

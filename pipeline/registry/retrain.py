@@ -114,7 +114,13 @@ def _check_start(workspace: Place, data: Dataset, training: TrainingConfig) -> N
 
 
 def _complete_earlier(context: StageContext, data: Dataset, run_id: str, config: RetrainConfig) -> None:
-    """Give a run that was decided about before the name and the log that this command asks for; see `train_stage`."""
+    """Give a run that was decided about before the name and the log that this command asks for; see `train_stage`.
+
+    Nothing is done if the run was deleted.
+    """
+    if not (context.workspace / "runs" / run_id / RUN_NAME).exists():
+        show_message(f"{run_id} was deleted after the decision")
+        return
     if config.name is not None:
         check_names_are_free(context.workspace, {run_id: config.name})
     if config.tensorboard:

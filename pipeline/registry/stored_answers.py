@@ -14,8 +14,9 @@ from pipeline.evaluate.table_reader import ANSWER_COLUMNS, read_answers, sort_by
 from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.storage.files import make_empty_folder, remove_on_failure
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, commit_file
+from pipeline.storage.records import Count, Digest, FileInfo, FileName, commit_file
 from pipeline.storage.tables import decode_table
 from pipeline.storage.workspace import temporary_files_in
 from pipeline.train.run_lookup import load_dataset_of
@@ -24,7 +25,7 @@ from pipeline.train.run_record import RunRecord
 ANSWERS_NAME = "contest.json"
 
 
-class AnswersRecord(Record):
+class AnswersRecord(VersionedRecord):
     """A run's answers to the test split of a data set that it was not trained on; written after the files it names."""
 
     format_version: Literal[1] = 1

@@ -1,12 +1,14 @@
 """Lay out the curves of the pages: learning, calibration, and agreement of the two training steps."""
 
 from collections.abc import Sequence
-from math import nan
+from math import ceil, floor, nan
 from typing import Any
 
 from pipeline.evaluate.evaluated_runs import Row
 from pipeline.evaluate.metrics import wilson
 from pipeline.report.charts import Axis, Chart, Series, Whisker, fit_axis, line_chart
+
+SETTLED = 0.2  # of the steps: before, the accuracy rises so far that later differences cannot be seen beside it
 
 
 def learning_charts(curves: Sequence[tuple[str, list[Row]]]) -> list[Chart]:
@@ -28,6 +30,22 @@ def learning_charts(curves: Sequence[tuple[str, list[Row]]]) -> list[Chart]:
         line_chart("Loss while training", steps, loss, losses),
         line_chart("Right answers to test examples while training", steps, accuracy, accuracies),
     ]
+
+
+def zoomed_chart(curves: Sequence[tuple[str, list[Row]]]) -> Chart:
+    """Return the chart of accuracy of several runs from SETTLED of the steps on, on a scale that fits these values."""
+    last = max((row["step"] for _, rows in curves for row in rows), default=0)
+    series = []
+    for run_id, rows in curves:
+        late = [row for row in rows if row["step"] >= SETTLED * last and row["num_monitored"]]
+        shares = [row["num_correct"] / row["num_monitored"] for row in late]
+        series.append(Series(run_id, [row["step"] for row in late], shares))
+    values = [value for each in series for value in each.y] or [0.0, 1.0]
+    low = max(0.0, floor(20 * min(values)) / 20)
+    high = min(1.0, ceil(20 * max(values)) / 20)
+    accuracy = Axis("right of the monitored examples", low, high if high > low else low + 0.05, percent=True)
+    steps = Axis("steps", SETTLED * last, last or 1)
+    return line_chart("The same, later and larger", steps, accuracy, series)
 
 
 def calibration_chart(bins: Sequence[Row]) -> Chart:

@@ -23,6 +23,8 @@ SCRIPTS = (
     *("stage_viewer.js", "training_panel.js", "check_panel.js", "unit_panel.js", "drawing_pad.js", "inspector.js"),
 )
 
+INDEX_SCRIPTS = ("listing.js",)  # of the index page
+
 
 def render(template: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
     """Render a template of the package, with modules of the package or none, to HTML; every value is escaped."""

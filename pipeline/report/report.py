@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model.errors import BadUsage
-from pipeline.evaluate.evaluated_runs import EvaluatedRun, find_evaluated
+from pipeline.evaluate.evaluated_runs import EvaluatedRun, find_evaluated, list_runs
+from pipeline.report.index_page import Registry
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 
@@ -35,6 +36,51 @@ def write_report(workspace: Place, wanted: Sequence[str], target: Path | None) -
     path = target or workspace / "reports" / "pages" / f"{_page_name(evaluated)}.html"
     write_without_lock(path, data)
     return Report(path, len(data), figures)
+
+
+def write_inspector(workspace: Place, wanted: Sequence[str], target: Path | None) -> Report:
+    """Write the inspector of back-propagation of one evaluated run as a page; raises as `write_report`.
+
+    Raises BadUsage also if the network is too large for the inspector.
+    """
+    from pipeline.report.html import SCRIPTS, render
+    from pipeline.report.run_page import build_learn_page
+
+    if target is not None:
+        _check_target(target)
+    [evaluated] = find_evaluated(workspace, wanted)
+    page = build_learn_page(evaluated)
+    left_out = page["inspector"]["left_out"]
+    if left_out:
+        raise BadUsage(f"{evaluated.run.run_id} has no inspector: {left_out}", hint="name a smaller run")
+    data = render("learn.html", SCRIPTS, page=page).encode("utf-8", "replace")
+    path = target or workspace / "reports" / "pages" / "learn.html"
+    write_without_lock(path, data)
+    return Report(path, len(data), [_figures(page | {"test": page["test"].model_dump()})])
+
+
+def write_index(workspace: Place, registry: Registry) -> Report:
+    """Write the index page of all runs, and the pages of evaluated runs that have none, which it links to.
+
+    Raises CorruptArtefact if a file does not verify; if a run's record cannot be read, after the index is written.
+    """
+    from pipeline.report.html import INDEX_SCRIPTS, render
+    from pipeline.report.index_page import build_index_page
+
+    folder = workspace / "reports" / "pages"
+    listing = list_runs(workspace)
+    evaluated = [summary for summary in listing.runs if summary.evaluation]
+    for summary in evaluated:
+        if not (folder / f"{summary.run.run_id}.html").exists():
+            write_report(workspace, [summary.run.run_id], None)
+    page = build_index_page(workspace.name, listing, registry)
+    data = render("index.html", INDEX_SCRIPTS, page=page).encode("utf-8", "replace")
+    path = folder / "index.html"
+    write_without_lock(path, data)
+    if listing.problems:
+        raise listing.problems[0]
+    figures = [{"run": summary.run, "test": summary.test.model_dump()} for summary in evaluated]
+    return Report(path, len(data), list(map(_figures, figures)))
 
 
 def _check_target(target: Path) -> None:

@@ -29,6 +29,7 @@ from pipeline.report.example_selection import (
     select_mistakes,
     select_sample,
 )
+from pipeline.report.headline import build_headline
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.run_lookup import load_dataset_of
@@ -88,6 +89,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
         "manifest": manifest,
+        "headline": build_headline(evaluated, manifest),
         "problems": find_learning_problems(evaluated.workspace, run, evaluated.evaluation),
         "class_names": names,
         "test": next(row for row in results if row["split"] == SPLIT),
@@ -109,6 +111,21 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "reproduction": describe_reproduction(evaluated),
         "inspector": inspector,
         "links": _links(test.shown if inspector["data"] else [], bins),
+    }
+
+
+def build_learn_page(evaluated: EvaluatedRun) -> dict[str, Any]:
+    """Return the values for the template `learn.html`, the inspector alone; raises CorruptArtefact."""
+    run = evaluated.run
+    dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
+    layers = read_layers(run.parameters.read(evaluated.folder))
+    predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
+    _, test = _read_test_examples(dataset, predictions, np.zeros(0, np.int64))
+    return {
+        "run": run,
+        "manifest": dataset.manifest,
+        "test": evaluated.evaluation.test_result(),
+        "inspector": build_inspector(run.config, dataset.manifest, layers, sample_train(dataset), test),
     }
 
 

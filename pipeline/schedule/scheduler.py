@@ -3,13 +3,15 @@
 import hashlib
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from model.errors import StorageFailed
-from pipeline.progress import dropped_error, show_message, warn
+from pipeline.message_streams import dropped_error
+from pipeline.progress import show_message, warn
 from pipeline.schedule.child import ChildProcess
 from pipeline.schedule.state import HEALTH_SECONDS, ScheduleHealth, ScheduleState, Status, write_record
 from pipeline.schedule.timetable import Timetable
@@ -28,6 +30,7 @@ class ScheduleConfig:
     health_file: Path
     jitter: timedelta = timedelta()  # the maximal delay of a run
     salt: str = ""  # identifies the scheduler, so that others have another jitter
+    record_failure: Callable[[int], object] = lambda _: None  # is given the exit code of a run that failed
 
     def delay(self, due: datetime) -> timedelta:
         """Return how much later than due a run starts: the same after a restart, and before the next due time."""
@@ -148,6 +151,8 @@ class Scheduler:
 
     def _end_run(self, code: int, outcome: str) -> int:
         self.state = self.state.with_run_ended(code, outcome, self.now(), stopped=bool(self.signals))
+        if code:  # also of a run that was killed, which cannot record it itself
+            self.config.record_failure(code if code > 0 else 128 - code)
         if code == 0:
             show_message(f"schedule: {outcome}")
         elif self.signals:

@@ -28,7 +28,7 @@ from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.split_files import is_pattern, list_files
 from pipeline.storage.files import file_digest
-from pipeline.storage.places import Place, list_once, place_of
+from pipeline.storage.places import Place, is_remote, list_once, place_of
 from pipeline.storage.workspace import default_cache
 
 LAYOUTS = (  # the first that holds a folder is taken
@@ -86,8 +86,7 @@ def find_source(
 
 def _is_folder(dataset: str) -> bool:
     """Return whether a name is that of a folder of this machine: those that Spark writes are named as files are."""
-    place = place_of(dataset)
-    return isinstance(place, Path) and place.is_dir()
+    return not is_remote(dataset) and Path(str(place_of(dataset))).is_dir()
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:

@@ -6,6 +6,7 @@ Functions that write or delete raise StorageFailed if the disk or the store refu
 import hashlib
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -259,6 +260,24 @@ def remove_tree(path: Place) -> None:
         local_disk.delete_folder(path)
     elif path.exists():
         local_disk.delete_file(path)
+
+
+def remove_at_once(folder: Place, hidden: Path, record: str | None = None) -> None:
+    """Delete a folder so that readers see all of it or nothing; a missing one is ignored.
+
+    On a disk it is renamed into the folder `hidden` of temporary files first. In a store, which cannot rename, the
+    record is deleted first, without which the other files count as incomplete.
+    """
+    if isinstance(folder, RemotePath):
+        if record is not None:
+            remove_file(folder / record)
+        remove_tree(folder)
+    elif folder.exists():
+        renamed = hidden / uuid.uuid4().hex
+        local_disk.make_folder(hidden)
+        local_disk.rename(folder, renamed)
+        local_disk.flush(folder.parent)
+        remove_tree(renamed)
 
 
 def remove_tree_except(folder: Place, *names: str) -> None:

@@ -127,10 +127,15 @@ class ObjectStore:
 
     def walk(self, uri: str) -> Iterator[str]:
         """Yield the URI of every object below a folder, at any depth."""
+        return (found for found, _ in self.walk_sizes(uri))
+
+    def walk_sizes(self, uri: str) -> Iterator[tuple[str, int]]:
+        """Yield the URI and the size in bytes of every object below a folder, at any depth."""
         with translate_errors(uri):
             pages = obstore.list(self._client(), _object_name(uri) or None, chunk_size=_PAGE_SIZE)
             while page := run_interruptible(lambda: next(pages, None)):
-                yield from (f"{self.scheme}://{self.bucket}/{metadata['path']}" for metadata in page)
+                for metadata in page:
+                    yield f"{self.scheme}://{self.bucket}/{metadata['path']}", metadata["size"]
 
     def list_folder(self, uri: str) -> tuple[list[str], list[str]]:
         """Return the URIs of the objects and of the folders that are directly in a folder."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from model.errors import CorruptArtefact, Locked
+from model.errors import CorruptArtefact, Locked, UnknownFormat
 from pipeline.storage import files
 from pipeline.storage.places import Place
 
@@ -26,9 +26,7 @@ class Record(BaseModel):
 
     def to_json(self) -> bytes:
         """Return the canonical JSON of this record and its digest: sorted keys, indent 2, a final newline."""
-        lines = _dump_fields(self.model_dump(mode="json"))
-        digest = files.digest_of(_join_fields(lines))
-        return _join_fields(lines | _dump_fields({_OWN_DIGEST: digest}))
+        return seal(self.model_dump(mode="json"))
 
     @classmethod
     def load(cls, path: Place) -> Self:
@@ -37,16 +35,26 @@ class Record(BaseModel):
 
     @classmethod
     def from_json(cls, data: bytes, path: Place) -> Self:
-        """Parse and verify a record; raises CorruptArtefact, which names the path, if it is none or was changed."""
+        """Parse and verify a record; raises CorruptArtefact, which names the path, if it is none or was changed.
+
+        Raises UnknownFormat if it is sound and has a field that this version does not know, and as `upgrade` does.
+        """
         try:
             content = json.loads(data)
+            today = content
             if isinstance(content, dict):
                 content.pop(_OWN_DIGEST, None)
-            record = cls.model_validate(content)
-            del content  # a manifest of 100,000 shards has hundreds of megabytes
+                today = cls.upgrade(content, data, path)
+            is_of_today = today is content
+            record = cls.model_validate(today)
         except ValidationError as problem:
             first = problem.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the file"
+            # A new optional field does not raise the version of its format.
+            if first["type"] == "extra_forbidden" and _is_sealed(content, data):
+                raise UnknownFormat(
+                    f"{path} is sound, and has the field {field}, which this backbeam does not know: update backbeam"
+                ) from None
             raise CorruptArtefact(
                 f"{path} is corrupt, or of another version of backbeam: {field}: {first['msg']}",
                 hint="`backbeam verify` says what to do about it",
@@ -55,9 +63,18 @@ class Record(BaseModel):
             raise CorruptArtefact(f"{path} is corrupt: not JSON: {problem}") from None
         except MemoryError:
             raise CorruptArtefact(f"{path} is corrupt: reading it needs more memory than is available") from None
-        if record.to_json() != data:
+        del content, today  # those of a manifest of 100,000 shards take hundreds of megabytes
+        if is_of_today and record.to_json() != data:
             raise CorruptArtefact(f"{path} is corrupt: its content does not match its digest")
         return record
+
+    @classmethod
+    def upgrade(cls, content: dict[str, Any], data: bytes, path: Place) -> dict[str, Any]:
+        """Return the content of a record in the format of today, the same object if it is of that; see `formats`.
+
+        content is without the digest, data the whole file.
+        """
+        return content
 
 
 class FileInfo(Record):
@@ -119,8 +136,22 @@ def _find_named_files(node: object) -> Iterator[tuple[str, str]]:
             yield from _find_named_files(child)
 
 
+def seal(content: dict[str, Any]) -> bytes:
+    """Return the file of a record with this content: its canonical JSON (sorted keys, indent 2) with its digest."""
+    lines = _dump_fields(content)
+    digest = files.digest_of(_join_fields(lines))
+    return _join_fields(lines | _dump_fields({_OWN_DIGEST: digest}))
+
+
+def _is_sealed(content: dict[str, Any], data: bytes) -> bool:
+    try:
+        return seal(content) == data
+    except RecursionError:  # deeper than Python writes
+        return False
+
+
 def _dump_fields(content: dict[str, Any]) -> dict[str, str]:
-    """Return the canonical JSON of each field: sorted keys, indent 2. A manifest's takes seconds: make it once."""
+    """Return the canonical JSON of each field. A manifest's takes seconds: make it once."""
     dumped = {name: json.dumps(value, sort_keys=True, indent=2) for name, value in content.items()}
     return {name: f"  {json.dumps(name)}: " + text.replace("\n", "\n  ") for name, text in dumped.items()}
 
@@ -141,4 +172,9 @@ UtcTime = Annotated[str, StringConstraints(pattern=_TIME), AfterValidator(_check
 
 def now() -> str:
     """Return the current time in the format of records: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+    return format_time(datetime.now(UTC))
+
+
+def format_time(time: datetime) -> str:
+    """Return a time in UTC in the format of records."""
+    return time.isoformat(timespec="milliseconds")

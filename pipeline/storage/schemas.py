@@ -168,7 +168,7 @@ TABLES = {
         },
     ),
     "learning_curve": Table(
-        "a report of the trainer: at step 0, at every 1,000 steps, at the last",
+        "a report of the trainer: at step 0, at every 100, 200, 500 or 1,000 steps, at the last",
         {
             "step": _STEP,
             "examples_seen": Column(_WHOLE, "steps times the batch size", "examples"),

@@ -4,7 +4,6 @@ A run's rows of a table are written to a hidden folder and renamed into place; o
 comes last.
 """
 
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,12 +17,19 @@ import pyarrow.parquet as pq
 from model.errors import BadInput, CorruptArtefact
 from pipeline.storage import schemas
 from pipeline.storage.cleanup import temporary_folder
-from pipeline.storage.files import clean_up_on_failure, digest_of, remove_afterwards, remove_tree, write_atomically
+from pipeline.storage.files import (
+    clean_up_on_failure,
+    digest_of,
+    remove_afterwards,
+    remove_at_once,
+    remove_tree,
+    write_atomically,
+)
 from pipeline.storage.local_disk import flush, make_folder, rename
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import FileInfo, FileName
 from pipeline.storage.schemas import ORIGIN, SCHEMA_VERSION
-from pipeline.storage.workspace import table_partition
+from pipeline.storage.workspace import local_folder_of, table_partition
 
 MAX_ROWS = 2**24  # of a file; the longest tables have a row for each example of a shard
 MAX_TABLE_BYTES = 2**30  # of a file, decompressed
@@ -95,7 +101,7 @@ def replace_tables(workspace: Place, run_id: str, tables: Sequence[str], record:
     with ExitStack() as stack:
         if isinstance(workspace, Path):
             stack.enter_context(remove_afterwards(_hidden_folder(workspace, run_id)))
-        unpublish = partial(_unpublish, workspace, run_id, tables)
+        unpublish = partial(remove_tables, workspace, run_id, tables)
         unpublish()
         stack.enter_context(clean_up_on_failure(unpublish, record))
         yield
@@ -153,18 +159,11 @@ def _describe_excess(metadata: pq.FileMetaData) -> str | None:
     return f"{metadata.num_rows} rows and {num_bytes} bytes, at most {MAX_ROWS} and {MAX_TABLE_BYTES}"
 
 
-def _unpublish(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
+def remove_tables(workspace: Place, run_id: str, tables: Sequence[str]) -> None:
     """Remove a run's rows from tables, atomically for each; the table that marks the run complete goes first."""
+    hidden = _hidden_folder(local_folder_of(workspace), run_id)
     for table in sorted(tables, key=lambda name: name != _LAST_TABLE):
-        partition = table_partition(table, run_id)
-        if isinstance(workspace, RemotePath):
-            remove_tree(workspace / partition)
-        elif (folder := workspace / partition).exists():
-            renamed = _hidden_folder(workspace, run_id) / uuid.uuid4().hex
-            make_folder(renamed.parent)
-            rename(folder, renamed)
-            flush(folder.parent)
-            remove_tree(renamed)
+        remove_at_once(workspace / table_partition(table, run_id), hidden)
 
 
 def _hidden_folder(workspace: Path, run_id: str) -> Path:

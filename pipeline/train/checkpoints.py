@@ -17,15 +17,16 @@ from model.lockstep import Agreement
 from model.recipes import TrainingConfig
 from pipeline.progress import warn
 from pipeline.storage.files import digest_of, remove_file, write_atomically
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
-from pipeline.storage.records import Count, Digest, Record
+from pipeline.storage.records import Count, Digest
 from pipeline.train.run_record import CHECKPOINTS_NAME
 
 _SUFFIX = ".safetensors"
 _Row = TypeVar("_Row", Progress, Agreement, ChunkLoss)
 
 
-class CheckpointRecord(Record):
+class CheckpointRecord(VersionedRecord):
     """The metadata in a checkpoint file: updates done, seconds of training, and the steps at which it was resumed."""
 
     format_version: Literal[2] = 2

@@ -29,13 +29,15 @@ class TrainedModel:
     manifest: Manifest
 
 
-def find_run(workspace: Place, name: str | None) -> tuple[RunRecord, Dataset]:
-    """Find a complete run and its data set, and check the files of both.
+def find_run(
+    workspace: Place, name: str | None, load: Callable[[Place], Dataset] = check_dataset
+) -> tuple[RunRecord, Dataset]:
+    """Find a complete run and its data set, and check the files of both; load checks those of the data set.
 
     Raises BadUsage as `find_run_folder`, CorruptArtefact as `check_run` and `load_dataset_of`.
     """
     run = check_run(workspace, find_run_folder(workspace, name))
-    return run, load_dataset_of(workspace, run, check_dataset)
+    return run, load_dataset_of(workspace, run, load)
 
 
 def find_model(workspace: Place, name: str | None) -> TrainedModel:

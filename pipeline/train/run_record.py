@@ -15,6 +15,7 @@ from model.errors import CorruptArtefact
 from model.random_streams import STREAMS_VERSION
 from model.recipes import TrainingConfig
 from pipeline.processes import code_digest
+from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileInfo, FileName, Record, UtcTime
 from pipeline.storage.tables import TableFile
@@ -49,7 +50,7 @@ class Conditions(Record):
     xla_flags: str  # XLA_FLAGS of the environment when the run was compiled
 
 
-class RunRecord(Record):
+class RunRecord(VersionedRecord):
     """The record of a complete run. It is written last, so a folder without it is incomplete."""
 
     format_version: Literal[3] = 3
@@ -69,6 +70,8 @@ class RunRecord(Record):
     name: Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)] | None = Field(
         None, exclude_if=lambda name: name is None
     )  # that a user gave it; no part of the id
+    # from a point of the learning curve to the next; earlier versions recorded none, as it was always the default
+    steps_per_point: Annotated[int, Field(gt=0)] = Field(1000, exclude_if=lambda steps: steps == 1000)
 
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:

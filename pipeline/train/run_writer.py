@@ -63,6 +63,7 @@ def write_run(
         resumed_at=attempt.resumed_at,
         conditions=current_conditions(),
         name=attempt.name,
+        steps_per_point=job.spacing_of(attempt.config),
     )
     commit_file(job.workspace / "runs" / attempt.run_id / RUN_NAME, record.to_json())
 

@@ -29,12 +29,14 @@ def train_stage(
     policy: CheckpointPolicy,
     log: StageLog,
     names: Sequence[str] = (),
+    steps_per_point: int | None = None,
 ) -> list[RunRecord]:
     """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
     Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
     `names` has a name for each run, or none; a complete run that has another name is renamed.
     With tensorboard, a run that was trained without a log gets one, if the workspace is on a disk.
+    `steps_per_point` is the spacing of the learning curve's points; None to choose it by the number of steps.
 
     Raises:
         BadUsage: the network does not fit the memory or the data set, TensorBoard is not installed, or another run has
@@ -50,7 +52,7 @@ def train_stage(
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
-        _train(context, dataset, missing, tensorboard, policy, log, name_of)
+        _train(context, dataset, missing, tensorboard, policy, log, name_of, steps_per_point)
 
     def check() -> list[RunRecord]:
         for folder in folders:
@@ -133,12 +135,13 @@ def _train(
     policy: CheckpointPolicy,
     log: StageLog,
     name_of: Mapping[str, str],
+    steps_per_point: int | None = None,
 ) -> None:
     with log.timed("import"), quiet_imports():
         from model.replicas import start_engine
         from pipeline.train.trainer import train_as_worker, train_runs
         from pipeline.train.training_job import TrainingJob, prepare_attempt
-    job = TrainingJob(context.workspace, dataset, tensorboard, policy)
+    job = TrainingJob(context.workspace, dataset, tensorboard, policy, steps_per_point)
     attempts = [prepare_attempt(job, config, name_of.get(run_id(dataset.digest, config))) for config in configs]
     identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
     with log.timed("import"), quiet_imports():

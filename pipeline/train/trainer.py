@@ -38,7 +38,7 @@ from pipeline.train.split_reader import copy_shards_locally, make_split_reader, 
 from pipeline.train.tensorboard import TensorBoardLog
 from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
-REPORT_EVERY = 1000  # steps, as in the article
+PRINT_EVERY = 1000  # steps, as in the article
 
 
 class TrainingData(NamedTuple):
@@ -87,7 +87,7 @@ def _train_one(
         replace_tables(job.workspace, attempt.run_id, tables, record),
     ):
         monitor.listeners.extend(_open_tensorboard(job, folder, config, data.monitored))
-        end = _fit(config, engine, data, monitor)
+        end = _fit(config, engine, data, monitor, job.spacing_of(config))
         agreements = monitor.agreements or [_compare_steps(config, end.state.parameters, data.reader)]
         write_run(job, attempt, end, monitor.curve, agreements, engine.device)
     remove_tree(folder / CHECKPOINTS_NAME)
@@ -121,7 +121,7 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
         show = _progress_reporter(attempt, bar, "")
         monitor = TrainingMonitor(attempt.config, start, [show], stop, job.checkpoint_policy, None)
         with defer_signals(stop.set):
-            _fit(attempt.config, engine, data, monitor)
+            _fit(attempt.config, engine, data, monitor, job.spacing_of(attempt.config))
 
 
 def _load_data(job: TrainingJob, is_verified: bool = True) -> TrainingData:
@@ -137,8 +137,10 @@ def _load_data(job: TrainingJob, is_verified: bool = True) -> TrainingData:
     )
 
 
-def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: TrainingMonitor) -> Standing:
-    """Train from where the monitor begins to the last step, and return the end.
+def _fit(
+    config: TrainingConfig, engine: Engine, data: TrainingData, monitor: TrainingMonitor, spacing: int
+) -> Standing:
+    """Train from where the monitor begins to the last step, and return the end; spacing is that of the curve's points.
 
     TensorFlow wraps the errors of a shard reader as text; they are raised as what they were.
     """
@@ -146,7 +148,7 @@ def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: Tr
         config.seed,
         config.batch_size,
         config.num_steps,
-        REPORT_EVERY,
+        spacing,
         config.window_mib * 2**20,
         num_parts=config.num_replicas if config.own_shards else 1,
     )
@@ -154,7 +156,7 @@ def _fit(config: TrainingConfig, engine: Engine, data: TrainingData, monitor: Tr
     listener = Listener(monitor.report, monitor.chunk_done)
     try:
         chunks = engine.make_chunks(data.reader, plan, program.start.step)
-        end = fit(config, program, chunks, data.monitored, listener, REPORT_EVERY)
+        end = fit(config, program, chunks, data.monitored, listener, spacing)
     except tf.errors.OpError as problem:
         raise recover(problem) or explain(problem, config) or problem from problem
     # The last reported loss is from before the last update, so it can be finite where the parameters are not.
@@ -172,17 +174,21 @@ def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: Split
 
 
 def _progress_reporter(attempt: TrainingAttempt, bar: ProgressDisplay, label: str) -> Report:
-    """Return a listener that moves a progress bar on a terminal and prints a line per report elsewhere."""
+    """Return a listener that moves a progress bar on a terminal; elsewhere it prints a line every PRINT_EVERY steps."""
     task = bar.add_task(f"{label}training", total=attempt.config.num_steps, completed=attempt.first_step, note="")
     if attempt.saved:
-        show_message(f"  {label}continuing from the checkpoint of step {attempt.first_step}")
+        text = f"  {label}continuing from the checkpoint of step {attempt.first_step}"
+        show_message(text, "training_resumed", stage="train", run=attempt.run_id, counts={"steps": attempt.first_step})
 
     def show(point: Progress, _: Parameters) -> None:
         loss = "" if isnan(point.loss) else f"loss {point.loss:.4f}, "
         note = f"{loss}{point.num_correct} of the first {point.num_monitored} test examples right"
         share = format_percent(point.num_correct / max(1, point.num_monitored), 1)
         bar.update(task, completed=point.step, note=f"{loss}{share} right")  # short: a terminal may have 80 columns
-        show_message(f"  {label}step {point.step:>6}: {note}")
+        if point.step % PRINT_EVERY == 0 or point.step == attempt.config.num_steps:
+            counts = {"steps": point.step, "examples": point.num_monitored, "correct": point.num_correct}
+            text = f"  {label}step {point.step:>6}: {note}"
+            show_message(text, "training_progress", stage="train", run=attempt.run_id, counts=counts)
 
     return show
 

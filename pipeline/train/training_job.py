@@ -8,6 +8,7 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import SavedCheckpoint, find_newest_checkpoint
+from pipeline.train.curve_points import choose_steps_per_point
 from pipeline.train.run_record import run_id
 
 
@@ -19,6 +20,11 @@ class TrainingJob:
     dataset: Dataset
     tensorboard: bool
     checkpoint_policy: CheckpointPolicy
+    steps_per_point: int | None = None  # of the learning curve; None to choose it by the number of steps
+
+    def spacing_of(self, config: TrainingConfig) -> int:
+        """Return the steps from a point of the learning curve to the next."""
+        return self.steps_per_point or choose_steps_per_point(config.num_steps)
 
 
 class TrainingAttempt(NamedTuple):

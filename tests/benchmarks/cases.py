@@ -15,7 +15,7 @@ NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and a
 CHECKED_STEPS = 20
 PIECE = 10_000  # images written at once
 _NUM_STEPS = 10_000  # of the run that the chunks are cut from: the article's
-_REPORT_EVERY = 1000  # steps; a chunk ends at each report
+REPORT_EVERY = 1000  # steps; a chunk ends at each report
 
 # Rates that do not change, and one for weights and biases alike: what every peer offers.
 _ARTICLE = override(find_recipe("article-autodiff").config, step="manual", num_steps=_NUM_STEPS)
@@ -54,7 +54,7 @@ def make_work(config: TrainingConfig, images: np.ndarray, labels: np.ndarray) ->
     from model.batches import BatchPlan, chunk_lengths  # TensorFlow, which the processes of other peers must not import
     from model.network import initialise
 
-    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, _REPORT_EVERY)
+    plan = BatchPlan(config.seed, config.batch_size, config.num_steps, REPORT_EVERY)
     shape = (NUM_CHUNKS, next(chunk_lengths(plan, images.shape[1])), config.batch_size)
     chosen = np.arange(np.prod(shape)).reshape(shape) % len(labels)
     drawn = initialise(config.layers, config.seed, config.start)

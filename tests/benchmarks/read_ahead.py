@@ -55,7 +55,7 @@ def train_in_turn(dataset: Path, configs: dict[str, TrainingConfig], num_epochs:
         from model.lockstep import begin
         from model.replicas import start_engine
         from pipeline.train.split_reader import make_split_reader
-        from pipeline.train.trainer import REPORT_EVERY
+        from tests.benchmarks.cases import REPORT_EVERY
 
     reader = make_split_reader(dataset, load_dataset(dataset).manifest, "train")
     engines = {what: start_engine(config, "cpu", None, "") for what, config in configs.items()}

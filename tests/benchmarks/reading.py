@@ -41,8 +41,8 @@ def read(dataset: Path, window_mib: int) -> list[Row]:
     with quiet_imports():
         from model.batches import BatchPlan, make_chunks
         from model.devices import initialise_devices
+        from pipeline.train.curve_points import choose_steps_per_point
         from pipeline.train.split_reader import make_split_reader
-        from pipeline.train.trainer import REPORT_EVERY
 
         initialise_devices()
     moments, steps = [_now()], 0
@@ -50,7 +50,9 @@ def read(dataset: Path, window_mib: int) -> list[Row]:
     moments.append(_now())
     reader = make_split_reader(dataset, manifest, "train")
     epoch_steps = reader.num_examples // BATCH_SIZE
-    plan = BatchPlan(1, BATCH_SIZE, EPOCHS * epoch_steps, min(epoch_steps, REPORT_EVERY), window_mib * 2**20)
+    num_steps = EPOCHS * epoch_steps
+    spacing = min(epoch_steps, choose_steps_per_point(num_steps))
+    plan = BatchPlan(1, BATCH_SIZE, num_steps, spacing, window_mib * 2**20)
     for _, labels in make_chunks(reader, plan):
         steps += len(labels)
         if steps >= epoch_steps * (len(moments) - 1):

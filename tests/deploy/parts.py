@@ -20,7 +20,9 @@ IN_IMAGE = "/etc/backbeam/backbeam.toml"
 # Exit codes that no error of model/errors.py has: something differs, interrupted, terminated.
 DIFFERS, TOLD_TO_STOP = 1, {130, 143}
 WORTH_A_RETRY = {kind.exit_code for kind in (errors.StorageFailed, errors.Locked, errors.EngineFailed)}
-HOPELESS = {DIFFERS} | {kind.exit_code for kind in (errors.BadUsage, errors.BadInput, errors.CorruptArtefact)}
+HOPELESS = {DIFFERS} | {
+    kind.exit_code for kind in (errors.BadUsage, errors.BadInput, errors.CorruptArtefact, errors.UnknownFormat)
+}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:

@@ -5,9 +5,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.cli import maintenance_commands
 from pipeline.cli.main import main
-from pipeline.preprocess import stage
+from pipeline.preprocess import scan_runner, stage
 
 
 def has_engine(arguments: Sequence[str], _num_bytes: int) -> bool:
@@ -17,5 +16,5 @@ def has_engine(arguments: Sequence[str], _num_bytes: int) -> bool:
 
 if __name__ == "__main__":
     stage.pays_workers = has_engine
-    maintenance_commands.pays_workers = has_engine
+    scan_runner.pays_workers = has_engine
     main()

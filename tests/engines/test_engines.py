@@ -78,7 +78,8 @@ def check_failure(stage, written, engine, digits, expected, tmp_path):
     assert not request.exists()
     assert failed.code == (7 if engine.killed else 5), failed.err
     assert ("backbeam: the engine failed" if engine.killed else "the probe lets this fail") in failed.err
-    assert len(failed.err.splitlines()) == 2, failed.err  # what it is at, and how that ended
+    lines = [line for line in failed.err.splitlines() if not re.search(r": [\d,]+ of [\d,]+ examples", line)]
+    assert len(lines) == 2, failed.err  # what it is at, and how that ended; on a slow machine, how far it is too
     for name in ("engine.log", ".lock-holder.json"):  # the next command clears up the latter
         assert after.pop(name, b"nothing written, nothing kept")
     assert after == before

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.earlier_formats import install_readers
 from tests.faults.fork_server import ForkServer
 from tests.faults.injection import Harness
 from tests.faults.scenarios import Scenarios
@@ -17,7 +18,9 @@ def server():
 
 @pytest.fixture(scope="session")
 def scenarios(server, tmp_path_factory):
-    return Scenarios(tmp_path_factory.mktemp("scenarios"), server)
+    with pytest.MonkeyPatch.context() as patch:
+        install_readers(patch)
+        yield Scenarios(tmp_path_factory.mktemp("scenarios"), server)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from pipeline.storage import local_disk as disk
 from tests.faults.failpoint import ROOT, Failpoint
 from tests.helpers import Finished
@@ -65,6 +67,9 @@ def serve() -> None:
     with quiet_imports():
         pass
     from pipeline.cli.main import main
+    from tests.earlier_formats import install_readers
+
+    install_readers(pytest.MonkeyPatch())  # for `migrate`
 
     gc.freeze()  # garbage collection in forks would copy the pages of all imported objects
     for line in sys.stdin:

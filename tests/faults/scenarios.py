@@ -15,6 +15,7 @@ from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import verify
 from pipeline.storage.cleanup import list_stale_files
+from tests.earlier_formats import write_earlier
 from tests.faults.fork_server import ForkServer
 from tests.helpers import write_digits_with_a_bad_label
 
@@ -45,6 +46,8 @@ _RETRAINING = ("--shuffle-seed", "2", "--num-steps", "20", "--warm-start", "--co
 
 _REPLACED = ("slices.parquet", "evaluation.json")  # by an evaluation to which slices are added
 
+_DELETED = ("runs/*/*", "run=*/*", "groups/*")
+
 
 def is_odd(examples: PredictedExamples) -> Any:
     return examples.indices % 2 == 1
@@ -57,12 +60,16 @@ COMMANDS = {
     "evaluate": Command(("evaluate",), "train", sample=200),
     "slices": Command(("evaluate", "--slice", "odd=tests.faults.scenarios:is_odd"), "evaluate", _REPLACED, every=3),
     "report": Command(("report",), "evaluate", sample=3),
+    "learn": Command(("learn",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
+    "prune": Command(("prune", "--keep", "0"), "seeds", ("*",), every=11, sample=40),
+    "rm": Command(("rm", "article-manual-seed1", "article-manual-seed2"), "seeds", _DELETED, every=11, sample=40),
     "promote": Command(("promote", "--force", "--why", "it must be"), "evaluate", sample=7),
     "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3),
     "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",)),
     "repair": Command(("verify", "--repair"), "evaluate", damage=_delete_a_shard_and_a_table, every=11),
+    "migrate": Command(("migrate",), "promote", ("*.json",), damage=write_earlier, sample=9),
 }
 _PROMOTION = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"
 _CHECKS = '[validation.class_balance]\nthreshold = 0.2\nseverity = "warning"\n'

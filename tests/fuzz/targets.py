@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from model.checkpoint import decode_parameters
-from model.errors import BadInput, BadUsage, CorruptArtefact
+from model.errors import BadInput, BadUsage, CorruptArtefact, UnknownFormat
 from model.examples import decode
 from pipeline.cli.config import read_tables, resolve_training, resolve_validation
 from pipeline.evaluate import image_files
@@ -141,7 +141,7 @@ def checkpoint(data: bytes) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(data)
     try:
-        with suppress(CorruptArtefact):
+        with suppress(CorruptArtefact, UnknownFormat):
             checkpoints.resume_from(checkpoints.find_newest_checkpoint(folder, config), start)
     finally:
         place.unlink()
@@ -167,7 +167,7 @@ def record_of(kind: type[Record], use: Callable[..., object]) -> Target:
 
     def read(data: bytes) -> None:
         for each in (data, _sealed(data)):
-            with suppress(CorruptArtefact):
+            with suppress(CorruptArtefact, UnknownFormat):
                 use(kind.from_json(each, Path("record.json")))
 
     return read

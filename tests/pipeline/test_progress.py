@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import progress
-from pipeline.progress import configure, log_only, open_messages, show_message, show_progress, warn
+from pipeline.message_streams import open_messages
+from pipeline.progress import configure, log_error, show_message, show_progress, warn
 
 FULL = Path("/dev/full")  # a device without space
 
@@ -37,7 +38,7 @@ def test_all_messages_are_appended_to_the_log_file(tmp_path):
     configure(quiet=True, log_file=log)
     show_message("at work")
     warn("look at this")
-    log_only("error: no")
+    log_error("no")
     configure()
     show_message("not in the file")
     assert re.fullmatch(f"earlier\n{TIME}at work\n{TIME}look at this\n{TIME}error: no\n", log.read_text())
@@ -83,8 +84,8 @@ def test_a_message_of_a_signal_handler_does_not_wait_for_the_log_file(tmp_path, 
     monkeypatch.setattr(progress, "LOCK_SECONDS", 0.01)
     configure(log_file=tmp_path / "log")
     with progress._settings.lock:  # as if a signal arrived while a line is written
-        log_only("left out")
-    log_only("written")
+        log_error("left out")
+    log_error("written")
     configure()
     assert (tmp_path / "log").read_text().endswith(" written\n")
     assert "left out" not in (tmp_path / "log").read_text()

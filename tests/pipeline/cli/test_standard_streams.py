@@ -11,7 +11,7 @@ from model.errors import EngineFailed, StorageFailed
 from pipeline.cli.main import main
 from pipeline.cli.standard_streams import READER_GONE, protect_standard_streams
 from pipeline.context import capture_engine_messages
-from pipeline.progress import open_messages
+from pipeline.message_streams import open_messages
 from tests.helpers import BACKBEAM
 
 RESULTS = (["--version"], ["--help"], ["recipes"], ["recipes", "--json"], ["run", "--help"])

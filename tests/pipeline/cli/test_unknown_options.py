@@ -25,4 +25,4 @@ def test_message_names_the_option_of_the_same_meaning_and_all_others(arguments, 
     refused = CliRunner().invoke(app, arguments.split(), obj=()).exception
     assert isinstance(refused, BadUsage)
     assert hint in str(refused)
-    assert str(refused).endswith("--json")
+    assert str(refused).endswith("--log-format")

@@ -11,6 +11,7 @@ from model.errors import BadInput, EngineFailed
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.beam_job import evaluate
 from pipeline.evaluate.evaluation_record import check_evaluation
+from pipeline.evaluate.shard_predictions import list_shards
 from pipeline.evaluate.slices import SLICINGS, Slicing
 from pipeline.evaluate.stage import evaluate_stage
 from pipeline.storage import local_disk, tables
@@ -124,6 +125,17 @@ def test_engine_that_writes_nothing_is_an_error(workspace, monkeypatch):
     monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: None)
     with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
         evaluate_run(workspace, run_ids(workspace)[0])
+
+
+def test_the_steps_of_the_job_have_no_list_of_the_shards(workspace, monkeypatch):
+    built = []
+    monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: built.append(arguments[-1]))
+    with pytest.raises(EngineFailed):
+        evaluate_run(workspace, run_ids(workspace)[0])
+    [build] = built
+    whole = find_run(workspace, run_ids(workspace)[0])[1].manifest
+    assert build.keywords["job"].manifest == whole.without_shards()
+    assert build.keywords["shards"] == list_shards(whole)
 
 
 def test_data_set_that_is_too_large_for_a_table_is_rejected_before_the_tables_are_replaced(workspace, monkeypatch):

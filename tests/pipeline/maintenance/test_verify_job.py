@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from model.errors import EngineFailed, StorageFailed
-from pipeline.cli import maintenance_commands
 from pipeline.maintenance import verify_job
 from pipeline.maintenance.findings import ExpectedFile
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import check_in_order
 from pipeline.maintenance.verify_job import check_by_workers, check_files, divide_files
+from pipeline.preprocess import scan_runner
 from pipeline.sources import scan_tasks
 from pipeline.storage.records import FileInfo
 from tests.damage import damage, find
@@ -60,7 +60,7 @@ def test_few_bytes_are_verified_without_workers(everything, monkeypatch):
 
 
 def test_repair_lets_workers_verify(everything, tmp_path, monkeypatch):
-    monkeypatch.setattr(maintenance_commands, "pays_workers", lambda arguments, num_bytes: True)
+    monkeypatch.setattr(scan_runner, "pays_workers", lambda arguments, num_bytes: True)
     copy = shutil.copytree(everything / "ws", tmp_path / "ws")
     damage(find(copy, "validation table"), "truncate")
     done = run_in_process("verify", copy, "--repair", "--json", "--", "--direct_runner_bundle_repeat=1")

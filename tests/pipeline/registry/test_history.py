@@ -211,3 +211,31 @@ def test_of_concurrent_processes_exactly_one_appends_an_entry(tmp_path):
     [entry] = load_history_and_repair_pointer(tmp_path)
     assert entry.run_id == f"run-{won.index(True)}" == find_champion(tmp_path).run_id
     assert [path.name for path in entry_path(tmp_path, 1).parent.iterdir()] == ["00000001.json"]
+
+
+def test_a_deletion_is_an_entry_that_leaves_the_champion(tmp_path):
+    history = promoted(tmp_path, "one", "two")
+    about = {"action": "prune", "run_id": None, "dataset_id": None, "dataset_digest": None, "reasons": ()}
+    entry = append_entry(tmp_path, history, **about, deleted=("runs/one", "datasets/digits-1"))
+    history = History((*history, entry))
+    assert load_history(tmp_path) == history
+    assert history[-1].champion == find_champion(tmp_path) == history[1].champion
+    assert (history.last_deletion, history.deleted()) == (history[-1], {"runs/one", "datasets/digits-1"})
+    assert [champion.run_id for champion in history.lineage()] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("action", "dataset_id", "deleted"),
+    [
+        ("prune", None, ()),
+        ("prune", "digits-1", ("runs/one",)),
+        ("promote", None, ()),
+        ("promote", "digits-1", ("runs/one",)),
+        ("rm", None, ("runs/../datasets",)),
+        ("rm", None, ("registry/history",)),
+    ],
+)
+def test_entries_that_are_neither_a_decision_nor_a_deletion_are_rejected(action, dataset_id, deleted, tmp_path):
+    about = {"action": action, "run_id": None, "dataset_id": dataset_id, "dataset_digest": DIGEST, "reasons": ()}
+    with pytest.raises(ValueError, match=r"a deletion names|should match pattern"):
+        append_entry(tmp_path, History(), **about, deleted=deleted)

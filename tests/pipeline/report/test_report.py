@@ -149,5 +149,5 @@ def test_pages_show_names_and_settings_that_differ(seeds_run, tmp_path):
     assert "<h1>wide</h1>" in page
     assert all(text in page for text in (run.run_id, "Differs from the recipe: <code>num_steps=20</code>"))
     several = write_report(workspace, ["article-manual-seed1", "wide"], tmp_path / "two.html").path.read_text()
-    assert several.count("wide</th>") == 4
+    assert several.count("wide</th>") == 5
     assert f"<h3>wide, {run.run_id}</h3>" in several

@@ -75,6 +75,7 @@ class FakeMachine:
     run_time: timedelta = timedelta(minutes=5)
     ignores_signals: bool = False
     disk_is_full: bool = False
+    failures: list[int] = field(default_factory=list)  # exit codes that were recorded
 
     def advance(self, span: timedelta) -> None:
         assert span >= timedelta()
@@ -129,7 +130,14 @@ class FakeScheduler(Scheduler):
         self.machine = machine
         self.poll_interval = timedelta(seconds=poll_seconds)
         files = (Path("state"), Path("health"))
-        config = ScheduleConfig(timetable, (), *files, jitter=timedelta(seconds=jitter), salt="a workspace here")
+        config = ScheduleConfig(
+            timetable,
+            (),
+            *files,
+            jitter=timedelta(seconds=jitter),
+            salt="a workspace here",
+            record_failure=machine.failures.append,
+        )
         super().__init__(config, machine.states[-1] if machine.states else None)
         self.signals = machine.signals
 

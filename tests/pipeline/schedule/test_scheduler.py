@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import is_worth_retrying
-from pipeline.progress import open_messages
+from pipeline.message_streams import open_messages
 from pipeline.schedule.child import describe_result
 from pipeline.schedule.scheduler import ScheduleConfig
 from pipeline.schedule.timetable import Timetable
@@ -52,6 +52,13 @@ def test_the_health_file_is_written_every_15_seconds():
     last = machine.health[-1]
     assert (first.status, first.next_due) == ("waiting", at("2026-01-01 03:00"))
     assert (last.status, last.outcome) == ("stopped", "run-1 promoted: better by 0.5 points")
+
+
+def test_the_exit_code_of_each_failure_is_recorded():
+    machine = FakeMachine(at("2026-01-01 10:00"), codes=iter([3, 0, -9, 0]))
+    machine.stop_at("2026-01-04 10:00")
+    machine.schedule()
+    assert machine.failures == [3, 137]
 
 
 @pytest.mark.parametrize(("stop", "before"), [("2026-01-02 10:00", ["02 03:00"]), ("2026-01-01 11:00", [])])

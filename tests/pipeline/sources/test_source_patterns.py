@@ -100,3 +100,9 @@ def test_idx_files_of_a_prefix_in_a_store_are_found(tmp_path, memory, digits_fol
     for missing in (f"{place}/c", "memory://empty"):
         with pytest.raises(BadInput, match="nothing of that kind is there"):
             scan_folder(missing)
+
+
+def test_files_of_a_store_are_named_with_commas_between_them(tmp_path, memory):
+    place = upload(memory, write_rows(tmp_path / "rows"), "rows")
+    found = scan_folder(f"{place}/train.parquet,{place}/te*.parquet")
+    assert found.infos == scan_folder(tmp_path / "rows").infos

@@ -1,0 +1,226 @@
+"""`prune`, `rm` and `du` on a workspace with every kind of artefact."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from pipeline.maintenance import deletion
+from pipeline.maintenance.disk_usage import list_usage
+from pipeline.maintenance.retention_config import Retention
+from pipeline.maintenance.verify import find_scope, verify
+from pipeline.registry.history import load_history
+from pipeline.storage import local_disk
+from pipeline.storage.lock import lock_workspace
+from pipeline.storage.object_store import ObjectStore
+from pipeline.storage.places import place_of
+from pipeline.storage.records import now
+from pipeline.train.run_record import load_run
+from tests.helpers import contents, run_in_process
+
+
+@pytest.fixture
+def workspace(everything, tmp_path) -> Path:
+    """Two runs of a group of seeds, the first of which is the champion, and a challenger on another data set."""
+    return shutil.copytree(everything / "ws", tmp_path / "ws")
+
+
+def challenger(workspace: Path) -> str:
+    [folder] = workspace.glob("runs/*seed3*")
+    return folder.name
+
+
+def files_of(workspace: Path, name: str) -> list[str]:
+    return [path for path in contents(workspace) if name in path]
+
+
+def test_prune_deletes_what_nothing_needs_with_all_its_files_and_enters_it(workspace):
+    run_id = challenger(workspace)
+    [dataset_id] = [path.name for path in workspace.glob("datasets/*") if "others" in path.name]
+    for command in (("report", run_id), ("inspect", dataset_id)):
+        assert run_in_process(*command, "--workspace", workspace).code == 0
+    before = contents(workspace)
+    dry = run_in_process("prune", "--workspace", workspace, "--keep", 0, "--dry-run", "--json").json
+    assert contents(workspace) == before
+    done = run_in_process("prune", "--workspace", workspace, "--keep", 0, "--why", "space", "--json").json
+    assert [each["name"] for each in done["deleted"]] == [f"runs/{run_id}", f"datasets/{dataset_id}"]
+    assert dry["deleted"] == done["deleted"]
+    assert files_of(workspace, run_id) + files_of(workspace, dataset_id) == []
+    after = contents(workspace)
+    freed = sum(len(before[path]) for path in before if path not in after)
+    assert freed == done["num_bytes"] == sum(each["num_bytes"] for each in done["deleted"])
+    assert all(after[path] == data for path, data in before.items() if path in after)
+    entry = load_history(workspace)[-1]
+    assert (entry.number, entry.action, entry.why) == (done["entry"], "prune", "space")
+    assert entry.deleted == (f"runs/{run_id}", f"datasets/{dataset_id}")
+    assert run_in_process("verify", workspace, "--json").json["sound"]
+    shown = run_in_process("history", "--workspace", workspace).out
+    assert re.search(r"prune: deleted +1 run, 1 data set .*space; --keep 0", shown)
+    again = run_in_process("prune", "--workspace", workspace, "--keep", 0)
+    assert (again.code, again.out) == (0, "nothing to delete\n")
+    assert run_in_process("champion", "--workspace", workspace).code == 0
+
+
+def test_prune_without_a_rule_deletes_nothing(workspace):
+    before = contents(workspace)
+    done = run_in_process("prune", "--workspace", workspace)
+    assert (done.code, "--keep" in done.err) == (2, True)
+    assert contents(workspace) == before
+
+
+def test_the_rule_may_stand_in_a_file_and_its_reference_is_kept(workspace, tmp_path):
+    file = tmp_path / "backbeam.toml"
+    file.write_text(f'[retention]\nkeep = 0\n[promotion]\nreference = "{challenger(workspace)}"\n')
+    done = run_in_process("prune", "--workspace", workspace, "--config", file)
+    assert (done.code, done.out) == (0, "nothing to delete\n")
+    assert run_in_process("prune", "--workspace", workspace, "--config", file, "--keep", 5).code == 0
+
+
+def test_rm_deletes_a_run_and_refuses_what_is_needed(workspace):
+    run_id = challenger(workspace)
+    before = contents(workspace)
+    for name, reason in (
+        ("champion", "champion"),
+        ("article-manual-seed2", "group of seeds"),
+        ("others", "data set of"),
+    ):
+        refused = run_in_process("rm", "--workspace", workspace, name)
+        assert (refused.code, reason in refused.err) == (2, True), refused.err
+        assert contents(workspace) == before
+    assert run_in_process("rm", "--workspace", workspace, "nothing").code == 2
+    assert run_in_process("rm", "--workspace", workspace, run_id, "others", "--dry-run").code == 0
+    assert contents(workspace) == before
+    assert run_in_process("rm", "--workspace", workspace, run_id, "others").code == 0
+    entries = load_history(workspace)
+    again = run_in_process("rm", "--workspace", workspace, run_id, "others")
+    assert (again.code, again.out, load_history(workspace)) == (0, "nothing to delete\n", entries)
+    assert files_of(workspace, run_id) == []
+    assert run_in_process("verify", workspace).code == 0
+
+
+def test_du_says_what_takes_how_much_and_why(workspace):
+    done = run_in_process("du", "--workspace", workspace, "--json").json
+    files = contents(workspace)
+    assert done["num_bytes"] == sum(map(len, files.values()))
+    items = {item["name"]: item for item in done["items"]}
+    run_id = challenger(workspace)
+    assert items[f"runs/{run_id}"]["would_go"]
+    reasons = {re.sub(r"-[0-9a-f]{12}", "", name): item["kept_because"] for name, item in items.items()}
+    assert reasons["runs/article-manual-seed1"] == "champion"
+    assert reasons["runs/article-manual-seed2"].startswith("in one group of seeds with runs/article-manual-seed1")
+    history = [path for path in files if path.startswith(("registry/history/", "registry/champion"))]
+    assert items["history"]["num_bytes"] == sum(len(files[path]) for path in history)
+    text = run_in_process("du", "--workspace", workspace, "--keep", 1).out
+    assert "of the newest 1 runs" in text
+
+
+def test_verify_finds_a_rollback_target_whose_files_are_gone_until_it_is_entered(workspace):
+    run_id = challenger(workspace)
+    promoted = run_in_process("promote", run_id, "--workspace", workspace, "--force", "--why", "a test")
+    assert promoted.code == 0
+    back = run_in_process("rollback", "--workspace", workspace)
+    assert back.code == 0
+    for path in (workspace / "runs" / run_id, *workspace.glob(f"reports/*/run={run_id}")):
+        shutil.rmtree(path)
+    [fault] = verify(find_scope(workspace)).faults
+    assert (fault.kind, fault.owner) == ("rollback target", run_id)
+    assert f"backbeam rm {run_id}" in str(fault.remedy)
+    assert run_in_process("rm", run_id, "--workspace", workspace).code == 0
+    assert not verify(find_scope(workspace)).faults
+    refused = run_in_process("rollback", "--workspace", workspace, "--to", len(load_history(workspace)) - 2)
+    assert (refused.code, "was deleted" in refused.err) == (2, True)
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_wherever_a_deletion_stops_verify_is_sound_and_the_next_one_completes_it(workspace, tmp_path, monkeypatch):
+    rule = Retention(keep=0)
+    run_id = challenger(workspace)
+    operations: list[str] = []
+    finished = shutil.copytree(workspace, tmp_path / "finished")
+    monkeypatch.setattr(local_disk, "hook", lambda name, path: operations.append(name))
+    with lock_workspace(finished):
+        deletion.prune(finished, rule)
+    for number in range(0, len(operations), 7):
+        copy = shutil.copytree(workspace, tmp_path / str(number))
+        remaining = iter(range(number))
+
+        def stop(name, path, remaining=remaining):
+            if next(remaining, None) is None:
+                raise Stopped
+
+        monkeypatch.setattr(local_disk, "hook", stop)
+        with pytest.raises(Stopped), lock_workspace(copy):
+            deletion.prune(copy, rule)
+        monkeypatch.setattr(local_disk, "hook", None)
+        assert not verify(find_scope(copy)).faults, operations[number]
+        is_whole = bool(list(copy.glob(f"reports/evaluations/run={run_id}")))
+        assert not is_whole or len(list(copy.glob(f"reports/*/run={run_id}"))) == 9
+        with lock_workspace(copy):  # deletes temporary files
+            deletion.prune(copy, rule)
+        assert {*contents(copy)} == {*contents(finished)}
+        assert len(load_history(copy)) == len(load_history(finished))
+        shutil.rmtree(copy)
+
+
+def test_a_run_that_is_made_again_after_its_deletion_is_no_leftover(workspace):
+    run_id = challenger(workspace)
+    saved = {path: data for path, data in contents(workspace).items() if run_id in path}
+    assert run_in_process("rm", run_id, "--workspace", workspace).code == 0
+    for path, data in saved.items():
+        (workspace / path).parent.mkdir(parents=True, exist_ok=True)
+        (workspace / path).write_bytes(data)
+    rule = Retention(keep=9)
+    assert set(deletion.prune(workspace, rule, dry_run=True).deleted) == {f"runs/{run_id}"}
+    folder = workspace / "runs" / run_id
+    (folder / "run.json").write_bytes(load_run(folder).model_copy(update={"finished": now()}).to_json())
+    assert deletion.prune(workspace, rule, dry_run=True).deleted == {}
+
+
+def test_in_a_store_the_record_goes_before_the_rest(workspace, memory, tmp_path, monkeypatch):
+    monkeypatch.setenv("BACKBEAM_CACHE_DIR", str(tmp_path / "cache"))
+    place = place_of("memory://bucket/ws")
+    for path, data in contents(workspace).items():
+        memory[f"{place}/{path}"] = data
+    run_id = challenger(workspace)
+    deleted: list[str] = []
+    delete = ObjectStore.delete
+
+    def record(store: ObjectStore, uris: Iterable[str]) -> None:
+        listed = list(uris)
+        deleted.extend(listed)
+        delete(store, listed)
+
+    monkeypatch.setattr(ObjectStore, "delete", record)
+    result = deletion.prune(place, Retention(keep=0))
+    assert f"runs/{run_id}" in result.deleted
+    of_run = [uri.removeprefix(f"{place}/") for uri in deleted if run_id in uri]
+    assert of_run[0] == f"runs/{run_id}/run.json"
+    tables = [path for path in of_run if path.startswith("reports/")]
+    assert tables[0].startswith("reports/evaluations/")
+    assert not [uri for uri in memory if run_id in uri]
+    found = verify(find_scope(place))
+    assert (found.faults, found.leftovers) == ((), ())
+    assert result.deleted == deletion.prune(workspace, Retention(keep=0), dry_run=True).deleted
+    usage = {item.name: item.num_bytes for item in list_usage(place, Retention(keep=0))}
+    assert sum(usage.values()) - usage["local copies"] == sum(map(len, memory.values()))
+
+
+@pytest.mark.thorough
+def test_retrain_prunes_after_its_decision_if_the_configuration_says_so(everything, workspace, tmp_path):
+    file = tmp_path / "backbeam.toml"
+    file.write_text("[retention]\nkeep = 0\n")
+    options = ("--dataset", everything / "others", "--num-steps", 20, "--seed", 4, "--config", file, "--json")
+    earlier = challenger(workspace)
+    done = run_in_process("retrain", "--workspace", workspace, *options)
+    assert done.code == 0, done.err
+    assert done.json["deleted"] == [f"runs/{earlier}"]
+    assert (workspace / "runs" / done.json["run_id"] / "run.json").exists()
+    assert [entry.action for entry in load_history(workspace)][-2:] == ["retrain", "prune"]
+    again = run_in_process("retrain", "--workspace", workspace, *options)
+    assert (again.code, again.json["outcome"], again.json["deleted"]) == (0, "unchanged", [])
+    assert run_in_process("verify", workspace).code == 0
