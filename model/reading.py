@@ -101,7 +101,8 @@ class TwoWindows:
 
     def __init__(self, reader: SplitReader, size: int) -> None:
         self._reader = reader
-        self._other, self._current = (_allocate(size, reader.num_pixels) for _ in range(2))
+        self._current = _allocate(size, reader.num_pixels)
+        self._other = _allocate(size, reader.num_pixels)
         self._window: Window = ()
 
     def load(self, window: Window, order: Integers) -> LoadedWindow:
@@ -217,5 +218,6 @@ class ExampleStream:
         found = self._next.result()
         if found is None:
             raise IndexError("all examples of the run are taken")
-        self._examples, self._positions = found
+        self._examples = found.examples
+        self._positions = found.positions
         self._next = self._background.submit(self._windows, self._memory)

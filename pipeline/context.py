@@ -112,10 +112,11 @@ def capture_engine_messages(log: Path) -> Iterator[None]:
     """Capture the standard error of an engine and its workers; save it to a file if the engine fails.
 
     The file begins with the engine's error in full, and the message of the EngineFailed names the file. That of an
-    earlier job is deleted first. In a program that imports backbeam nothing is captured, and standard error is left
-    alone.
+    earlier job is deleted first, unless it is on a read-only disk. In a program that imports backbeam nothing is
+    captured, and standard error is left alone.
     """
-    remove_file(log)
+    if os.access(log.parent, os.W_OK):
+        remove_file(log)
     if not is_command():
         yield
         return

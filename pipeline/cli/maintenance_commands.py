@@ -78,13 +78,19 @@ def verify(
 
 
 def _choose_check(stage_context: StageContext) -> "CheckFunction | None":
-    """Return None, or with options for Beam, which choose an engine or its workers, a function that runs a job."""
+    """Return None, or with options for Beam, a function that runs a job if these give workers and it pays."""
     if not stage_context.beam_arguments:
         return None
-    with quiet_imports():
-        from pipeline.maintenance.verify_job import check_by_workers
 
     def check(workspace: Place, files: "list[ExpectedFile]") -> "list[Fault | CheckedItem]":
+        from pipeline.maintenance.verify import check_in_order
+        from pipeline.preprocess.scan_runner import pays_workers
+
+        num_bytes = sum(file.info.num_bytes for file in files)
+        if not pays_workers(stage_context.beam_arguments, num_bytes):
+            return check_in_order(workspace, files)
+        with quiet_imports():
+            from pipeline.maintenance.verify_job import check_by_workers
         # An engine leaves temporary files, which cannot be in a workspace on a read-only disk.
         with (
             capture_engine_messages(stage_context.engine_log),

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import TypeAlias
 
 import apache_beam as beam
@@ -13,6 +14,7 @@ from model.errors import EngineFailed, StorageFailed
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, check_expected
 from pipeline.processes import SameCode
+from pipeline.sources.scan_tasks import cut_evenly
 from pipeline.storage.files import make_empty_folder, remove_afterwards, scratch_folder
 from pipeline.storage.job_result import read_result, write_result
 from pipeline.storage.places import Place
@@ -66,8 +68,9 @@ def _open_scratch(workspace: Place, works_here: bool) -> Iterator[Place]:
 
 def divide_files(files: list[ExpectedFile]) -> list[Task]:
     """Return all files as tasks of equally many, at most MAX_TASKS."""
-    size = max(1, -(-len(files) // MAX_TASKS))
-    return [(start, files[start : start + size]) for start in range(0, len(files), size)]
+    parts = cut_evenly(files, MAX_TASKS)
+    starts = accumulate(map(len, parts), initial=0)
+    return [(start, list(part)) for start, part in zip(starts, parts, strict=False)]
 
 
 def build_pipeline(pipeline: beam.Pipeline, scratch: Place, tasks: list[Task]) -> beam.PCollection:

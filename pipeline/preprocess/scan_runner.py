@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.beam_runner import BUILD_ONLY_OPTIONS, IN_PROCESS_RUNNER, beam_arguments, runs_locally
 from pipeline.context import StageContext, capture_engine_messages, quiet_imports
 from pipeline.preprocess.dataset import Dataset, check_dataset
+from pipeline.sources import scan_tasks
 from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.storage.files import remove_afterwards
 from pipeline.storage.places import Place
@@ -42,6 +43,11 @@ def check_by_workers(context: StageContext, folder: Place) -> Dataset:
     """Check a data set as `check_dataset`, a large one on the engine's workers, if there are any."""
     with open_task_runner(context, "check") as map_tasks:
         return check_dataset(folder, map_tasks)
+
+
+def pays_workers(arguments: Sequence[str], num_bytes: int) -> bool:
+    """Return whether these arguments for Beam give workers, and they read that much sooner than one process does."""
+    return has_workers(arguments) and num_bytes > scan_tasks.MANY_BYTES
 
 
 def has_workers(arguments: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
-from pipeline.preprocess.scan_runner import check_by_workers, open_task_runner
+from pipeline.preprocess.scan_runner import check_by_workers, open_task_runner, pays_workers
 from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
@@ -257,16 +257,17 @@ def validate_stage(
 ) -> ValidationRecord:
     """Validate a data set unless a record with the same settings is complete, and print its warnings.
 
-    With options for Beam, which choose an engine or its workers, a Beam pipeline reads the shards.
+    If the options for Beam give workers and the data set is large, a Beam pipeline reads the shards.
 
     Raises:
         BadInput: a check of severity error failed.
         CorruptArtefact: a shard, the record or its table does not match its digest.
     """
+    num_bytes = sum(shard.num_bytes for split in dataset.manifest.splits.values() for shard in split.shards)
 
     def build() -> None:
         flag = None
-        if context.beam_arguments:
+        if pays_workers(context.beam_arguments, num_bytes):
             with log.timed("import"), quiet_imports():
                 from pipeline.preprocess.validation_job import flag_by_workers
             flag = partial(flag_by_workers, beam_arguments=list(context.beam_arguments))

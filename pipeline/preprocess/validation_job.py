@@ -23,6 +23,7 @@ from pipeline.preprocess.scratch_parts import PartsFile, carry_part, read_part, 
 from pipeline.preprocess.validation import check_shard
 from pipeline.preprocess.validation_checks import Flagged, FlaggedExamples, add_flagged, flag_duplicates
 from pipeline.processes import SameCode
+from pipeline.sources.scan_tasks import cut_evenly
 from pipeline.storage.files import make_empty_folder, remove_afterwards
 from pipeline.storage.job_result import read_result, write_result
 from pipeline.storage.places import Place
@@ -63,8 +64,7 @@ def flag_by_workers(dataset: Dataset, beam_arguments: list[str]) -> Flagged:
 def divide_shards(manifest: Manifest) -> list[Task]:
     """Return all shards as tasks of equally many, at most MAX_TASKS."""
     shards = [(name, shard) for name, split in manifest.splits.items() for shard in split.shards]
-    size = -(-len(shards) // MAX_TASKS)
-    return [tuple(shards[start : start + size]) for start in range(0, len(shards), size)]
+    return [tuple(each) for each in cut_evenly(shards, MAX_TASKS)]
 
 
 def build_pipeline(pipeline: beam.Pipeline, job: ValidationJob, tasks: list[Task]) -> beam.PCollection:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.sources import scan_tasks
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, FormatFinder, FoundFormat
-from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, map_here
+from pipeline.sources.scan_tasks import MapTasks, cut_evenly, map_here
 from pipeline.storage.files import digest_of, file_digest, read_start
 
 MANY_FILES = 2**18  # no more are read by this process alone, because workers take seconds to start
@@ -45,9 +46,8 @@ class FoundFiles(NamedTuple):
 
 def cut_tasks(root: Path, options: PictureOptions, files: list[tuple[str, int]]) -> list[FilesTask]:
     """Cut the files of a split, in their order, into tasks."""
-    length = max(MIN_TASK_FILES, -(-len(files) // MAX_TASKS))
-    cut = (tuple(files[start : start + length]) for start in range(0, len(files), length))
-    return [FilesTask(root, options, each) for each in cut]
+    cut = cut_evenly(files, scan_tasks.MAX_TASKS, MIN_TASK_FILES)
+    return [FilesTask(root, options, tuple(each)) for each in cut]
 
 
 def read_tasks(tasks: list[FilesTask], map_tasks: MapTasks) -> Iterator[FoundFiles]:
@@ -102,8 +102,16 @@ def _measure(place: str) -> tuple[int, str]:
     try:
         about = os.stat(place)  # noqa: PTH116 - making a path takes longer
     except OSError as error:
-        return 0, f"a link to {os.fspath(Path(place).readlink())!r}, which cannot be reached: {error.strerror}"
+        return 0, _describe_unreachable(Path(place), error)
     if stat.S_ISREG(about.st_mode):
         return about.st_size, ""
     found = "a folder" if stat.S_ISDIR(about.st_mode) else "a pipe, a socket or a device"
     return about.st_size, f"no regular file, but {found}"
+
+
+def _describe_unreachable(place: Path, error: OSError) -> str:
+    """Return why the system says nothing of a path, with the target of a link."""
+    try:
+        return f"a link to {os.fspath(place.readlink())!r}, which cannot be reached: {error.strerror}"
+    except OSError:  # no link, or deleted since it was listed
+        return f"it cannot be reached: {error.strerror}"

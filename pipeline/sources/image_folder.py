@@ -49,7 +49,7 @@ IGNORED = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.i
 class _PackedFiles(NamedTuple):
     """Image files in columns, with only the beginning of each digest."""
 
-    paths: str  # with zero characters between them
+    paths: tuple[str, ...]
     labels: tuple[int, ...]
     sizes: tuple[int, ...]
     digests: bytes
@@ -61,12 +61,12 @@ class _PackedFiles(NamedTuple):
         paths, labels, sizes, digests, problems = zip(*files, strict=True)
         start = bytes.fromhex("".join(digest[: 2 * _DIGEST_BYTES] for digest in digests))
         found = {position: problem for position, problem in enumerate(problems) if problem}
-        return cls("\0".join(paths), labels, sizes, start, found)
+        return cls(paths, labels, sizes, start, found)
 
     def unpack(self) -> tuple[ImageFile, ...]:
         """Return the files."""
         digests = self.digests.hex(",", _DIGEST_BYTES).split(",")
-        columns = zip(self.paths.split("\0"), self.labels, self.sizes, digests, strict=True)
+        columns = zip(self.paths, self.labels, self.sizes, digests, strict=True)
         return tuple(ImageFile(*row, self.problems.get(position, "")) for position, row in enumerate(columns))
 
 

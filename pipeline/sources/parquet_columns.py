@@ -77,10 +77,14 @@ def detect_columns(schema: pa.Schema, options: PictureOptions, name: str, labell
 
 
 def _leave_out(schema: pa.Schema, split: str, name: str) -> pa.Schema:
-    """Return the columns beside that of splits; raises BadUsage if there is no such column."""
+    """Return the columns beside that of splits; raises BadUsage if there is no such column of text or bytes."""
     if schema.names.count(split) != 1:
         listed = ", ".join(schema.names[:_SHOWN])
         raise BadUsage(f"--split-by {split}: {name} has no such column; its columns: {listed}")
+    kind = schema.field(split).type
+    words = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (_is_text(words) or _is_binary(words)):
+        raise BadUsage(f"--split-by {split}: in {name} it is a column of {kind}, expected text")
     return schema.remove(schema.get_field_index(split))
 
 
@@ -204,7 +208,7 @@ def read_values(column: pa.Array, name: str) -> list[object]:
 
 
 def _check_values(values: list[object], name: str) -> list[object]:
-    longest = max((len(value) for value in values if isinstance(value, str)), default=0)
+    longest = max((len(value) for value in values if isinstance(value, str | bytes)), default=0)
     if longest > _MAX_LABEL:
         raise BadInput(
             f"{name}: a label or a split of {longest} characters, expected at most {_MAX_LABEL}: if another column "

@@ -270,7 +270,8 @@ def _read_split_column(source: ParquetSource) -> Iterator[object]:
     for file in source.files["train"]:
         with open_parquet(file, [column]) as parquet:
             for batch in parquet.iter_batches(MAX_BATCH_ROWS, columns=[column], use_threads=False):
-                yield from read_values(batch.column(0), str(file))
+                for value in read_values(batch.column(0), str(file)):
+                    yield value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _extend_checksum(checksum: int, row: ParquetRow) -> int:

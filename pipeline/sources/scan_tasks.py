@@ -10,17 +10,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 WHOLE_EXAMPLES = 2**20
 PIECE_EXAMPLES = 2**16
 MAX_TASKS = 1000  # of a split: each gives the driver a small file to read
-MANY_BYTES = 2**32  # of arrays: one process reads as much in about the time that workers take to start
+MANY_BYTES = 2**32  # one process reads as much in about the time that workers take to start
 
 # Applies a function to each task, in this process or on workers; yields the results, of the given type, in order. The
 # function and the tasks can be pickled, and the results are read from JSON by pydantic.
 MapTasks: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any], Any], Iterator[Any]]
 Hash: TypeAlias = Any  # what hashlib's functions return
+T = TypeVar("T")
+
+
+def cut_evenly(items: Sequence[T], most: int, least: int = 1) -> list[Sequence[T]]:
+    """Cut a sequence into at most that many parts of equally many neighbours, at least the given number each.
+
+    The last part may be shorter.
+    """
+    length = max(least, -(-len(items) // most))
+    return [items[start : start + length] for start in range(0, len(items), length)]
 
 _HAS_PIECES = ContextVar("has_pieces", default=True)
 

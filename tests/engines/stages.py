@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from pipeline.storage.tables import EVALUATION_TABLES
@@ -32,7 +33,8 @@ def run_twice_on(engine, folder, command, **probe):
 
 
 def _words(engine, folder, command):
-    return [BACKBEAM, *command, "--workspace", folder / "ws", *engine.told()]
+    command = [sys.executable, "-m", "tests.engines.small_jobs", *command]
+    return [*command, "--workspace", folder / "ws", *engine.told()]
 
 
 def _isolated(engine, folder, commands, probe):

@@ -71,3 +71,13 @@ def test_an_error_without_words_of_an_engine_leaves_no_log(tmp_path):
     with pytest.raises(EngineFailed), capture_engine_messages(tmp_path / "engine.log"):
         raise EngineFailed("it wrote no manifest")
     assert not (tmp_path / "engine.log").exists()
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_the_log_of_an_earlier_job_is_deleted_where_the_disk_may_be_written(is_writable, tmp_path, monkeypatch):
+    log = tmp_path / "engine.log"
+    log.write_text("of an earlier job")
+    monkeypatch.setattr(os, "access", lambda place, mode: is_writable)
+    with capture_engine_messages(log):
+        pass
+    assert log.exists() is not is_writable

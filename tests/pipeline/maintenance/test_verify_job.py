@@ -10,6 +10,8 @@ from pipeline.maintenance.findings import ExpectedFile
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
 from pipeline.maintenance.verify import check_in_order
 from pipeline.maintenance.verify_job import check_by_workers, check_files, divide_files
+from pipeline.preprocess import scan_runner
+from pipeline.sources import scan_tasks
 from pipeline.storage.records import FileInfo
 from tests.damage import damage, find
 from tests.helpers import contents, run_in_process
@@ -40,7 +42,8 @@ def test_workers_find_what_one_process_finds(engine, workspace):
     assert contents(workspace) == before
 
 
-def test_command_prints_the_same_with_workers(workspace):
+def test_command_prints_the_same_with_workers(workspace, monkeypatch):
+    monkeypatch.setattr(scan_tasks, "MANY_BYTES", 0)
     before = contents(workspace)
     alone, shared = (run_in_process("verify", workspace, "--json", *workers) for workers in ((), ("--workers", 2)))
     assert alone.json["faults"]
@@ -51,7 +54,13 @@ def test_command_prints_the_same_with_workers(workspace):
     assert refused.code == 2
 
 
-def test_repair_lets_workers_verify(everything, tmp_path):
+def test_few_bytes_are_verified_without_workers(everything, monkeypatch):
+    monkeypatch.setattr(verify_job, "check_by_workers", None)
+    assert run_in_process("verify", everything / "ws", "--workers", 2).code == 0
+
+
+def test_repair_lets_workers_verify(everything, tmp_path, monkeypatch):
+    monkeypatch.setattr(scan_runner, "pays_workers", lambda arguments, num_bytes: True)
     copy = shutil.copytree(everything / "ws", tmp_path / "ws")
     damage(find(copy, "validation table"), "truncate")
     done = run_in_process("verify", copy, "--repair", "--json", "--", "--direct_runner_bundle_repeat=1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.errors import BadInput, EngineFailed
+from model.errors import BadInput, EngineFailed, StorageFailed
 from pipeline.beam_runner import add_workers
 from pipeline.context import StageContext
 from pipeline.preprocess import scan_job
@@ -29,6 +29,15 @@ def test_the_error_is_that_of_the_first_task_that_fails(tmp_path):
     assert next(results) == 6
     with pytest.raises(BadInput, match=r"^number -1 is negative$"):
         next(results)
+
+
+def refuse(number):
+    raise OSError(5, "Input/output error", f"file {number}")
+
+
+def test_a_disk_that_cannot_be_read_is_an_error_of_storage(tmp_path):
+    with pytest.raises(StorageFailed, match=r"storage: .*Input/output error: 'file 3'"):
+        list(run_tasks(refuse, [3], int, tmp_path / "scratch", []))
 
 
 def test_a_task_that_was_left_out_is_an_error(tmp_path, monkeypatch):

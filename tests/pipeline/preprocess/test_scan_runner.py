@@ -2,8 +2,8 @@ import pytest
 
 from pipeline.beam_runner import add_workers
 from pipeline.context import StageContext
-from pipeline.preprocess.scan_runner import has_workers, open_task_runner
-from pipeline.sources.scan_tasks import map_here
+from pipeline.preprocess.scan_runner import has_workers, open_task_runner, pays_workers
+from pipeline.sources.scan_tasks import MANY_BYTES, map_here
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ from pipeline.sources.scan_tasks import map_here
 )
 def test_workers_are_other_processes_that_run_the_job(arguments, expected):
     assert has_workers(arguments) is expected
+
+
+def test_workers_pay_for_many_bytes_only():
+    workers = add_workers((), 2)
+    assert pays_workers(workers, MANY_BYTES + 1)
+    assert not pays_workers(workers, MANY_BYTES)
+    assert not pays_workers((), MANY_BYTES + 1)
 
 
 def test_without_workers_tasks_run_in_this_process(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from model.errors import CorruptArtefact, EngineFailed
-from pipeline.preprocess import validation_job
+from pipeline.preprocess import stage, validation_job
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import ShardInfo
 from pipeline.preprocess.validation import check_shard, flag_examples
@@ -136,7 +136,12 @@ def test_a_manifest_without_shards_serves_workers(datasets):
     [pytest.param(("--workers", 2), marks=pytest.mark.thorough), ("--", "--direct_runner_bundle_repeat=1")],
     ids=str,
 )
-def test_command_writes_the_same_record_and_table(how, datasets, tmp_path):
+def test_command_writes_the_same_record_and_table(how, datasets, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        validation_job, "flag_by_workers", lambda *args, **more: ran.append(1) or flag_by_workers(*args, **more)
+    )
+    monkeypatch.setattr(stage, "pays_workers", lambda arguments, num_bytes: True)
     workspace = shutil.copytree(datasets.parent, tmp_path / "ws")
     expected = contents(workspace)
     [record] = workspace.glob("datasets/first-and-second-*/validation.json")
@@ -144,7 +149,7 @@ def test_command_writes_the_same_record_and_table(how, datasets, tmp_path):
     shutil.rmtree(workspace / "reports" / "validation" / f"dataset={record.parent.name}")
     config = datasets.parent.parent / "warn.toml"
     done = run_in_process("validate", record.parent.name, "--workspace", workspace, "--config", config, "--json", *how)
-    assert (done.code, done.json["skipped"]) == (0, []), done.err
+    assert (done.code, done.json["skipped"], ran) == (0, [], [1]), done.err
     found = contents(workspace)
     assert {name: data for name, data in found.items() if not name.startswith(".lock")} == {
         name: data for name, data in expected.items() if not name.startswith(".lock")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput
-from pipeline.sources import image_files
+from pipeline.sources import image_files, image_folder
+from pipeline.sources.image_files import ImageFile, cut_tasks
+from pipeline.sources.image_folder import FilesRange
 from tests.helpers import Digits
 from tests.pictures import png, read_blocks, read_reasons, scan_folder, write_tree
 
@@ -70,6 +72,16 @@ def test_entries_that_cannot_be_read_are_rejected_with_their_reasons(tmp_path, m
         "train/2/x5[64]": "image: it cannot be read: Permission denied",
     }
     assert reasons == expected
+
+
+def test_a_file_that_is_deleted_after_it_was_listed_is_rejected(tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree")
+    place = sorted((tree / "train" / "2").iterdir())[0]
+    monkeypatch.setattr(
+        image_folder, "cut_tasks", lambda *arguments: place.unlink(missing_ok=True) or cut_tasks(*arguments)
+    )
+    [reason] = read_reasons(scan_folder(tree), "train").values()
+    assert reason == "image: it cannot be reached: No such file or directory"
 
 
 def test_what_systems_leave_behind_is_no_part_of_the_tree(tmp_path, capsys):
@@ -137,3 +149,10 @@ def test_bad_layout_is_rejected(damage, message, tmp_path):
     damage(write_tree(tmp_path / "source"))
     with pytest.raises(BadInput, match=message):
         scan_folder(tmp_path / "source")
+
+
+def test_a_rejected_path_with_a_zero_byte_is_pickled_whole():
+    files = (ImageFile("a\0b.png", 0, 0, "ab" * 32, "no picture"), ImageFile("c.png", 1, 3, "cd" * 32))
+    found = pickle.loads(pickle.dumps(FilesRange("train", 0, 2, Path("/tree"), files)))  # noqa: S301
+    assert [file.path for file in found.files] == ["a\0b.png", "c.png"]
+    assert [file.problem for file in found.files] == ["no picture", ""]

@@ -137,6 +137,28 @@ def test_column_must_exist_and_excludes_a_share(layout, tmp_path):
         DatasetConfig((str(folder),), pictures=PictureOptions(split_by="usage", test_share=0.2))
 
 
+@pytest.mark.parametrize("is_dictionary", [False, True])
+def test_a_parquet_column_of_splits_may_hold_bytes(is_dictionary, tmp_path):
+    found = scan(write(tmp_path / "text", "pictures"), "pictures")
+    folder = write(tmp_path / "bytes", "pictures")
+    words = pa.array([word.encode() for word, _, _ in rows()])
+    replace_words(folder, words.dictionary_encode() if is_dictionary else words)
+    assert scan(folder, "pictures").infos == found.infos
+
+
+@pytest.mark.parametrize("value", [1, {"name": "train"}, ["train"]], ids=str)
+def test_a_parquet_column_of_splits_that_holds_no_text_is_refused(value, tmp_path):
+    folder = write(tmp_path / "x", "pictures")
+    replace_words(folder, pa.array([value for _ in rows()]))
+    with pytest.raises(BadUsage, match=r"--split-by usage: in .*digits\.parquet it is a column of .*, expected text"):
+        scan(folder, "pictures")
+
+
+def replace_words(folder, words):
+    table = pq.read_table(folder / "digits.parquet")
+    pq.write_table(table.drop_columns("usage").append_column("usage", words), folder / "digits.parquet")
+
+
 def test_validation_without_test_is_the_test_split_and_train_alone_is_none(tmp_path, capsys):
     found = [row for row in rows() if row[0].strip().lower() != "test"]
     scans = scan(write(tmp_path / "x", "csv", found), "csv")
