@@ -32,6 +32,7 @@ def cut_evenly(items: Sequence[T], most: int, least: int = 1) -> list[Sequence[T
     length = max(least, -(-len(items) // most))
     return [items[start : start + length] for start in range(0, len(items), length)]
 
+
 _HAS_PIECES = ContextVar("has_pieces", default=True)
 
 
