@@ -76,6 +76,7 @@ def test_images_need_no_labels(kind, tmp_path):
         (records_bytes(*map(png, IMAGES), name="scan"), "scan"),
         (archive_bytes(x_test=255 - IMAGES, extra=IMAGES), "extra"),
     ],
+    ids=["pictures", "lists", "records", "archive"],
 )
 def test_images_are_those_of_the_column_that_is_named(data, column, tmp_path):
     found = read(tmp_path, data, column)
@@ -109,6 +110,7 @@ def test_pictures_of_rows_are_prepared_as_pictures_are(tmp_path):
         (archive_bytes(a=IMAGES[:, :4]), r"expected images of 5 x 4 as the run's data set"),
         (archive_bytes(a=IMAGES)[:-30], "no sound NumPy file"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "file",  # the bytes of records differ between processes
 )
 def test_file_without_images_for_the_model_is_refused(data, message, tmp_path):
     with pytest.raises(BadInput, match=message):
