@@ -10,18 +10,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from model.errors import BadUsage
 from pipeline.maintenance.holdings import read_holdings
-from pipeline.maintenance.owned_files import list_unrecorded, measure, record_path
+from pipeline.maintenance.owned_files import is_completed, list_answers, list_unrecorded, measure, record_path
 from pipeline.maintenance.retention import Holdings, choose_kept, find_obstacles
 from pipeline.maintenance.retention_config import Retention
 from pipeline.preprocess.dataset import find_baseline
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import TABLE
 from pipeline.progress import show_message
-from pipeline.registry.history import History, append_entry, load_history, load_history_and_repair_pointer
+from pipeline.registry.history import (
+    History,
+    append_entry,
+    deletion_mark,
+    load_history,
+    load_history_and_repair_pointer,
+)
 from pipeline.registry.policy import Policy
 from pipeline.registry.stored_answers import ANSWERS_NAME
 from pipeline.storage.cleanup import temporary_folder
-from pipeline.storage.files import list_files, remove_at_once, remove_file, remove_tree
+from pipeline.storage.files import remove_at_once, remove_file, remove_tree, write_atomically
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import now
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, remove_tables
@@ -102,17 +108,16 @@ def _open_history(workspace: Place, dry_run: bool) -> History:
 
 
 def _find_pending(workspace: Place, holdings: Holdings, history: History) -> list[str]:
-    """Return what an interrupted deletion has left: with a record if it is no newer and nothing needs it now."""
+    """Return what an interrupted deletion names and nothing needs now; with a record, if that is no newer."""
     entry = history.last_deletion
-    if entry is None:
+    if entry is None or is_completed(workspace, history):
         return []
     times = {name: run.finished for name, run in holdings.runs.items()}
     times |= {name: dataset.written for name, dataset in holdings.datasets.items()}
     whole = [name for name in holdings.names if name in entry.deleted and times.get(name, "") <= entry.when]
-    obstacles = find_obstacles(holdings, whole)
-    unrecorded = list_unrecorded(workspace)
-    left = measure(workspace, unrecorded) if unrecorded else {}
-    return [name for name in whole if name not in obstacles] + sorted(name for name in unrecorded if left[name])
+    names = [*whole, *sorted(list_unrecorded(workspace))]
+    obstacles = find_obstacles(holdings, names)
+    return [name for name in names if name not in obstacles]
 
 
 def _delete(
@@ -135,6 +140,9 @@ def _delete(
         for name in every:
             _delete_one(workspace, name)
             show_message(f"deleted {name}")
+    completed = number or (history.last_deletion.number if history.last_deletion else None)
+    if completed:
+        write_atomically(deletion_mark(workspace, completed), b"")
     return DeletionResult(deleted, number)
 
 
@@ -173,8 +181,7 @@ def _delete_dataset(workspace: Place, dataset_id: str) -> None:
 
 def _delete_answers(workspace: Place, dataset_id: str, run_id: str) -> None:
     """Delete the stored answers of a run, or to a data set; * stands for any."""
-    contests = workspace / "registry" / "contests"
-    for folder in {path.parent for path in list_files(contests, f"{dataset_id}/{run_id}/*")}:
+    for folder in list_answers(workspace, dataset_id, run_id):
         owner = f"{folder.parent.name}/{folder.name}"
         _hide_and_delete(workspace, f"registry/contests/{owner}", ANSWERS_NAME)
 

@@ -50,15 +50,24 @@ def _read_dataset(folder: Place) -> StoredDataset:
 def _list_required(
     workspace: Place, history: History, runs: set[str], policy: Policy | None
 ) -> Iterator[tuple[str, str]]:
-    """Yield each run that the registry needs, and the reason; of several reasons the one to show comes last."""
+    """Yield what the registry needs, and the reason; of several reasons the one to show comes last.
+
+    The champion and the data sets are needed although a record is missing, so that they can be put back from a copy. An
+    earlier champion that is gone is not, so that `rm` can enter its loss.
+    """
     used = next((entry.policy for entry in reversed(history) if entry.policy), Policy())
     for each in (used, policy or used):
         for name in _list_references(workspace, history, runs, each):
             yield name, "reference of the policy"
     lineage = history.lineage()
     if len(lineage) > 1:
-        yield f"runs/{lineage[-2].run_id}", "rollback target"
+        target = f"runs/{lineage[-2].run_id}"
+        if history.deletions().get(target, 0) < lineage[-2].entry:
+            yield f"datasets/{lineage[-2].dataset_id}", "data set of the rollback target"
+        if target in runs:
+            yield target, "rollback target"
     if history.champion:
+        yield f"datasets/{history.champion.dataset_id}", "data set of the champion"
         yield f"runs/{history.champion.run_id}", "champion"
 
 

@@ -8,7 +8,7 @@ from model.errors import CorruptArtefact
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.seeds import group_path, load_group
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, Kind, R, read_record
-from pipeline.maintenance.owned_files import list_unrecorded
+from pipeline.maintenance.owned_files import list_interrupted
 from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.preprocess.provenance import load_origin, origin_path
@@ -48,7 +48,7 @@ def take_inventory(scope: VerifyScope) -> list[Item]:
     workspace = scope.workspace
     if scope.owner is not None:
         return list((list_dataset if scope.parent == "datasets" else list_run)(workspace, scope.owner))
-    deleted = list_unrecorded(workspace)  # what an interrupted deletion has left of them is no fault
+    deleted = list_interrupted(workspace)  # what an interrupted deletion has left of them is no fault
     datasets = [name for name in _list_ids(workspace / "datasets") if f"datasets/{name}" not in deleted]
     items = [item for name in datasets for item in list_dataset(workspace, name)]
     runs = [name for name in _list_ids(workspace / "runs") if f"runs/{name}" not in deleted]
@@ -225,13 +225,14 @@ def _list_pointer(workspace: Place, history: History) -> Iterator[Item]:
 
 
 def _list_lost_targets(workspace: Place, history: History) -> Iterator[Fault]:
-    """Yield a fault for each earlier champion whose run is gone although no entry says that it was deleted."""
-    deleted = history.deleted()
+    """Yield a fault for each earlier champion whose run is gone although no later entry says that it was deleted."""
+    deletions = history.deletions()
     current = history.champion and history.champion.run_id
     versions = {entry.run_id: number for number, entry in history.versions().items() if entry.run_id}
     for run_id, version in versions.items():
         path = workspace / "runs" / run_id / RUN_NAME
-        if run_id != current and f"runs/{run_id}" not in deleted and size_or_none(path) is None:
+        is_deleted = deletions.get(f"runs/{run_id}", 0) > version
+        if run_id != current and not is_deleted and size_or_none(path) is None:
             yield Fault("rollback target", run_id, path, f"the run of version {version}", "nothing")
 
 

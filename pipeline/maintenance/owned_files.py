@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from model.errors import CorruptArtefact
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import TABLE
-from pipeline.registry.history import load_history
+from pipeline.registry.history import History, deletion_mark, load_history
 from pipeline.storage.file_listing import list_sizes
-from pipeline.storage.files import size_or_none
+from pipeline.storage.files import list_files, size_or_none
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES
 from pipeline.storage.workspace import local_folder_of, table_partition
@@ -68,15 +68,29 @@ def _find_owner(path: str, owners: dict[str, str]) -> str:
 
 
 def list_unrecorded(workspace: Place) -> frozenset[str]:
-    """Return the names that the last deletion gives and that have no record any more.
+    """Return the names that the last deletion gives, that no later entry names, and that have no record any more.
 
-    If the deletion was interrupted, files of theirs may be left. A run that is being trained again is not among them.
+    A run that is being trained again is not among them.
     """
     try:
-        deletion = load_history(workspace).last_deletion
+        history = load_history(workspace)
     except CorruptArtefact:  # which `verify` reports; what was deleted is unknown then
         return frozenset()
-    return frozenset(name for name in (deletion.deleted if deletion else ()) if _is_unrecorded(workspace, name))
+    deletion = history.last_deletion
+    names = {*deletion.deleted} - history.names_since(deletion.number) if deletion else set[str]()
+    return frozenset(name for name in names if _is_unrecorded(workspace, name))
+
+
+def list_interrupted(workspace: Place) -> frozenset[str]:
+    """Return the names of `list_unrecorded` if their deletion was interrupted, so that files of theirs may be left."""
+    names = list_unrecorded(workspace)
+    return names if names and not is_completed(workspace, load_history(workspace)) else frozenset()
+
+
+def is_completed(workspace: Place, history: History) -> bool:
+    """Return whether the last deletion, if there is any, was completed."""
+    deletion = history.last_deletion
+    return deletion is None or size_or_none(deletion_mark(workspace, deletion.number)) is not None
 
 
 def _is_unrecorded(workspace: Place, name: str) -> bool:
@@ -87,5 +101,13 @@ def _is_unrecorded(workspace: Place, name: str) -> bool:
 
 def list_left_paths(workspace: Place) -> list[Place]:
     """List the files and folders that an interrupted deletion has left, and that nothing reads."""
-    paths = [workspace / path for name in sorted(list_unrecorded(workspace)) for path in list_owned_paths(name)]
-    return [path for path in paths if path.exists() or path.is_dir()]
+    names = sorted(list_interrupted(workspace))
+    paths = [workspace / path for name in names for path in list_owned_paths(name)]
+    answers = [path for name in names if name.startswith("runs/") for path in list_answers(workspace, "*", name[5:])]
+    return [path for path in paths if path.exists() or path.is_dir()] + answers
+
+
+def list_answers(workspace: Place, dataset_id: str, run_id: str) -> list[Place]:
+    """List the folders of the stored answers of a run, or to a data set; * stands for any."""
+    contests = workspace / "registry" / "contests"
+    return sorted({path.parent for path in list_files(contests, f"{dataset_id}/{run_id}/*")}, key=str)

@@ -31,7 +31,7 @@ class Holdings(NamedTuple):
     runs: Mapping[str, StoredRun]
     datasets: Mapping[str, StoredDataset]
     groups: Mapping[str, tuple[str, ...]]  # the names of the runs of each
-    required: Mapping[str, str]  # the reason for each run and data set that is kept by any rule
+    required: Mapping[str, str]  # the reason for each run and data set that any rule keeps, if only a part is left too
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,8 +55,7 @@ def explain_kept(holdings: Holdings, wanted: Mapping[str, str]) -> dict[str, str
     The run that a kept run began with is kept, because a repair or a reproduction reads its parameters, but not the
     run that this one began with: else the chain of warm starts would keep every run.
     """
-    known = {*holdings.names}
-    kept = {name: reason for name, reason in {**wanted, **holdings.required}.items() if name in known}
+    kept = {**wanted, **holdings.required}  # a champion without a record too: its group and its data set are kept
     _add_groups(holdings, kept)
     for name in [name for name in kept if name in holdings.runs]:
         start = holdings.runs[name].start
@@ -111,4 +110,4 @@ def find_obstacles(holdings: Holdings, names: Iterable[str]) -> dict[str, str]:
     chosen = set(names)
     others = dict.fromkeys((*holdings.runs, *holdings.datasets), "")
     kept = explain_kept(holdings, {name: reason for name, reason in others.items() if name not in chosen})
-    return {name: kept[name] for name in holdings.names if name in chosen and name in kept}
+    return {name: kept[name] for name in (*holdings.names, *sorted(chosen)) if name in chosen and name in kept}

@@ -9,7 +9,7 @@ from model.errors import BadUsage
 from pipeline.evaluate.seeds import group_path
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, Item, check_expected
 from pipeline.maintenance.inventory import VerifyScope, take_inventory
-from pipeline.maintenance.owned_files import list_left_paths, list_unrecorded
+from pipeline.maintenance.owned_files import list_interrupted, list_left_paths
 from pipeline.progress import show_progress
 from pipeline.storage.cleanup import list_stale_files
 from pipeline.storage.files import list_files
@@ -92,7 +92,7 @@ def _find_unnamed_tables(scope: VerifyScope, items: Iterable[Item]) -> Iterator[
     """
     named = {str(item.path) for item in items}
     unknown = {item.owner for item in items if isinstance(item, Fault) and item.kind in _RECORDS}
-    unknown |= {name.partition("/")[2] for name in list_unrecorded(scope.workspace)}
+    unknown |= {name.partition("/")[2] for name in list_interrupted(scope.workspace)}
     for path in list_files(scope.workspace / "reports", "*/*/*.parquet"):
         table = path.parent.parent.name
         owner = path.parent.name.partition("=")[2]

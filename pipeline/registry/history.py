@@ -1,6 +1,7 @@
 """The registry's history, an append-only sequence of numbered entries, and the pointer to the champion.
 
     registry/history/00000007.json    a decision or a deletion: when, by whom and why
+    registry/deletions/00000007       an empty file: the deletion of the entry was completed
     registry/champion.json            the current champion
 
 The history is authoritative. An entry is written atomically, and only if no entry has its number; then the pointer is
@@ -124,9 +125,14 @@ class History(tuple[Entry, ...]):
         """The last entry of a deletion; None if nothing was deleted."""
         return next((entry for entry in reversed(self) if entry.deleted), None)
 
-    def deleted(self) -> set[str]:
-        """Return the names of all that was ever deleted; some may have been made again."""
-        return {name for entry in self for name in entry.deleted}
+    def deletions(self) -> dict[str, int]:
+        """Return the number of the last entry that deletes each name; some may have been made again since."""
+        return {name: entry.number for entry in self for name in entry.deleted}
+
+    def names_since(self, number: int) -> set[str]:
+        """Return the names of the runs and data sets that later entries than that one name in a decision."""
+        later = [entry for entry in self if entry.number > number and not entry.deleted]
+        return {f"runs/{entry.run_id}" for entry in later} | {f"datasets/{entry.dataset_id}" for entry in later}
 
     def lineage(self) -> list[Champion]:
         """Return the current champion and its predecessors, the current one last.
@@ -172,6 +178,11 @@ def champion_path(workspace: Place) -> Place:
 def entry_path(workspace: Place, number: int) -> Place:
     """Return the path of an entry."""
     return workspace / "registry" / "history" / f"{number:08d}.json"
+
+
+def deletion_mark(workspace: Place, number: int) -> Place:
+    """Return the path of the empty file that says that the deletion of an entry was completed."""
+    return workspace / "registry" / "deletions" / f"{number:08d}"
 
 
 def load_history(workspace: Place) -> History:

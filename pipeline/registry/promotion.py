@@ -91,7 +91,10 @@ def rollback(workspace: Place, version: int | None, why: str) -> Entry:
     if current.version == version:
         return _current_entry(history, current)
     target = _find_version(history, version)
-    if f"runs/{target.run_id}" in history.deleted() and not (workspace / target.folder / RUN_NAME).exists():
+    if (
+        history.deletions().get(f"runs/{target.run_id}", 0) > target.entry
+        and not (workspace / target.folder / RUN_NAME).exists()
+    ):
         raise BadUsage(f"version {target.version}, {target.run_id}, was deleted: `backbeam history` says when")
     run = check_run(workspace, find_run_folder(workspace, target.run_id))
     reason = f"version {current.version}, {current.run_id}, went back to version {target.version}"

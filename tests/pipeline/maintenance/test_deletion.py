@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from model.errors import BadUsage
 from pipeline.maintenance import deletion
 from pipeline.maintenance.disk_usage import list_usage
 from pipeline.maintenance.retention_config import Retention
 from pipeline.maintenance.verify import find_scope, verify
-from pipeline.registry.history import load_history
+from pipeline.registry.history import deletion_mark, find_champion, load_history
 from pipeline.storage import local_disk
 from pipeline.storage.lock import lock_workspace
 from pipeline.storage.object_store import ObjectStore
@@ -167,7 +168,7 @@ def test_wherever_a_deletion_stops_verify_is_sound_and_the_next_one_completes_it
         shutil.rmtree(copy)
 
 
-def test_a_run_that_is_made_again_after_its_deletion_is_no_leftover(workspace):
+def test_a_run_that_is_put_back_or_made_again_after_its_deletion_is_no_leftover(workspace):
     run_id = challenger(workspace)
     saved = {path: data for path, data in contents(workspace).items() if run_id in path}
     assert run_in_process("rm", run_id, "--workspace", workspace).code == 0
@@ -175,10 +176,51 @@ def test_a_run_that_is_made_again_after_its_deletion_is_no_leftover(workspace):
         (workspace / path).parent.mkdir(parents=True, exist_ok=True)
         (workspace / path).write_bytes(data)
     rule = Retention(keep=9)
+    assert deletion.prune(workspace, rule, dry_run=True).deleted == {}
+    deletion_mark(workspace, len(load_history(workspace))).unlink()  # as if the deletion had been interrupted
     assert set(deletion.prune(workspace, rule, dry_run=True).deleted) == {f"runs/{run_id}"}
     folder = workspace / "runs" / run_id
     (folder / "run.json").write_bytes(load_run(folder).model_copy(update={"finished": now()}).to_json())
     assert deletion.prune(workspace, rule, dry_run=True).deleted == {}
+
+
+def test_a_champion_without_a_record_keeps_its_files_its_group_and_its_data_set(workspace):
+    champion = find_champion(workspace)
+    run_id = challenger(workspace)
+    (workspace / champion.folder / "run.json").rename(workspace / "run.json")
+    deleted = deletion.prune(workspace, Retention(keep=0), dry_run=True).deleted
+    assert [name for name in deleted if not name.startswith("datasets/others-")] == [f"runs/{run_id}"]
+    with pytest.raises(BadUsage, match="champion"):
+        deletion.remove(workspace, [f"runs/{champion.run_id}"])
+
+
+def test_a_deleted_run_that_is_promoted_again_is_no_leftover_and_its_loss_is_a_fault(workspace, tmp_path):
+    run_id = challenger(workspace)
+    copy = shutil.copytree(workspace, tmp_path / "copy")
+    assert run_in_process("rm", run_id, "--workspace", workspace).code == 0
+    deletion_mark(workspace, len(load_history(workspace))).unlink()
+    shutil.copytree(copy, workspace, dirs_exist_ok=True)
+    promote = ("promote", run_id, "--workspace", workspace, "--force", "--why", "a test")
+    assert run_in_process(*promote).code == 0
+    (workspace / "runs" / run_id / "run.json").unlink()
+    assert deletion.prune(workspace, Retention(keep=9), dry_run=True).deleted == {}
+    assert not verify(find_scope(workspace)).leftovers
+    assert run_in_process("rollback", "--workspace", workspace).code == 0
+    assert "rollback target" in {fault.kind for fault in verify(find_scope(workspace)).faults}
+
+
+def test_answers_of_a_deleted_run_are_left_over_until_the_deletion_is_completed(workspace):
+    run_id = challenger(workspace)
+    assert run_in_process("rm", run_id, "--workspace", workspace).code == 0
+    folder = workspace / "registry" / "contests" / "digits" / run_id
+    folder.mkdir(parents=True)
+    (folder / "answers.json").write_bytes(b"")
+    assert folder not in verify(find_scope(workspace)).leftovers
+    deletion_mark(workspace, len(load_history(workspace))).unlink()
+    assert folder in verify(find_scope(workspace)).leftovers
+    assert set(deletion.prune(workspace, Retention(keep=9)).deleted) == {f"runs/{run_id}"}
+    assert not folder.exists()
+    assert deletion.prune(workspace, Retention(keep=9)).deleted == {}
 
 
 def test_in_a_store_the_record_goes_before_the_rest(workspace, memory, tmp_path, monkeypatch):

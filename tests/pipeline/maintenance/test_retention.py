@@ -43,7 +43,8 @@ def test_runs_of_the_last_days_are_kept_and_either_rule_is_enough():
 
 def test_what_the_registry_needs_is_kept_by_any_rule():
     found = holdings({"champion": 1, "other": 2}, required={"champion": "champion", "gone": "rollback target"})
-    assert choose_kept(found, Retention(keep=0), NOW) == {"champion": "champion", "a": "data set of champion"}
+    kept = choose_kept(found, Retention(keep=0), NOW)
+    assert kept == {"champion": "champion", "a": "data set of champion", "gone": "rollback target"}
 
 
 def test_data_sets_that_no_run_was_trained_on_are_counted_by_themselves():

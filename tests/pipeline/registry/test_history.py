@@ -220,7 +220,9 @@ def test_a_deletion_is_an_entry_that_leaves_the_champion(tmp_path):
     history = History((*history, entry))
     assert load_history(tmp_path) == history
     assert history[-1].champion == find_champion(tmp_path) == history[1].champion
-    assert (history.last_deletion, history.deleted()) == (history[-1], {"runs/one", "datasets/digits-1"})
+    number = history[-1].number
+    assert history.last_deletion == history[-1]
+    assert history.deletions() == {"runs/one": number, "datasets/digits-1": number}
     assert [champion.run_id for champion in history.lineage()] == ["one", "two"]
 
 
