@@ -14,7 +14,7 @@ def find_stored(workspace: Place, wanted: str) -> str:
     """Return the name, runs/ID or datasets/ID, of a run or data set: by that, its id, its beginning or a run's name.
 
     Also found are an earlier champion whose run is gone, and what the last deletion names, so that an interrupted one
-    can be repeated. Raises BadUsage if none matches or several do, or the name is empty; CorruptArtefact as `find_named`
+    can be repeated. Raises BadUsage if the name is empty, none matches or several do; CorruptArtefact as `find_named`
     does.
     """
     if not wanted:  # every id begins with it, so it would find the only one
