@@ -14,8 +14,13 @@ def find_stored(workspace: Place, wanted: str) -> str:
     """Return the name, runs/ID or datasets/ID, of a run or data set: by that, its id, its beginning or a run's name.
 
     Also found are an earlier champion whose run is gone, and what the last deletion names, so that an interrupted one
-    can be repeated. Raises BadUsage if none matches or several do; CorruptArtefact as `find_named` does.
+    can be repeated. Raises BadUsage if the name is empty, none matches or several do; CorruptArtefact as `find_named`
+    does.
     """
+    if not wanted:  # every id begins with it, so it would find the only one
+        raise BadUsage(
+            "the name of what to delete is empty, expected that of a run or data set: `backbeam du` lists them"
+        )
     history = load_history(workspace)
     existing = {
         parent: [folder.name for folder in list_folders_with(workspace / parent, record)]

@@ -19,7 +19,7 @@ from pipeline.progress import warn
 from pipeline.registry.history import Champion
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
-from pipeline.train.run_record import RunRecord, load_run
+from pipeline.train.run_record import RUN_NAME, RunRecord, load_run
 
 if TYPE_CHECKING:
     from pipeline.registry.retrain import RetrainResult
@@ -41,6 +41,13 @@ HELP = {
     "backbeam_accuracy_high": "Upper end of the 95 % interval of the accuracy.",
     "backbeam_champion_version": "Version of the champion; 0 if there is none.",
 }
+_LABELS = {  # beside `workspace`, which all have
+    "backbeam_stage_seconds": {"stage"},
+    "backbeam_examples": {"split"},
+    "backbeam_accuracy": {"split"},
+    "backbeam_accuracy_low": {"split"},
+    "backbeam_accuracy_high": {"split"},
+}
 
 
 class Sample(NamedTuple):
@@ -56,7 +63,8 @@ class MetricsFile:
 
     def __init__(self, path: Path | None, workspace: Place) -> None:
         self._path = path
-        self._workspace = str(workspace)
+        # a path's bytes that are no UTF-8 are surrogates in str, which the file cannot hold
+        self._workspace = str(workspace).encode("utf-8", "backslashreplace").decode()
 
     def record_success(self, samples: Iterable[Sample]) -> None:
         """Replace the file by the figures of a command that has succeeded now."""
@@ -64,10 +72,18 @@ class MetricsFile:
         self._write([Sample(_ENDED, now), Sample(_SUCCEEDED, now), Sample(_CODE, 0), *samples])
 
     def record_failure(self, exit_code: int) -> None:
-        """Replace the end and the exit code in the file, and keep the figures of the last success."""
+        """Replace the end and the exit code in the file, and keep the figures of the last success.
+
+        If they cannot be read, the file stays as it is; one that is not in the format is begun anew.
+        """
         if self._path is None:
             return
-        kept = [sample for sample in self._read() if sample.name not in (_ENDED, _CODE)]
+        try:
+            found = self._read(self._path)
+        except OSError as problem:
+            warn(f"warning: {self._path} cannot be read, and stays as it is: {problem}")
+            return
+        kept = [sample for sample in found if sample.name not in (_ENDED, _CODE)]
         never = () if any(sample.name == _SUCCEEDED for sample in kept) else (Sample(_SUCCEEDED, 0),)
         self._write([Sample(_ENDED, time.time()), Sample(_CODE, exit_code), *never, *kept])
 
@@ -82,32 +98,34 @@ class MetricsFile:
             self.record_failure(_exit_code_of(problem))
             raise
 
-    def _read(self) -> list[Sample]:
-        """Return what the file has for this workspace; nothing if there is no file, or it is damaged."""
+    def _read(self, path: Path) -> list[Sample]:
+        """Return what the file has for this workspace; nothing if there is no file, or it is damaged. Raises OSError.
+
+        Samples whose labels are not those of their metric are left out: they are not from this version.
+        """
         from prometheus_client.parser import text_string_to_metric_families
 
         try:
-            families = list(text_string_to_metric_families(self._path.read_text() if self._path else ""))
+            families = list(text_string_to_metric_families(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as problem:
-            warn(f"warning: {self._path} cannot be read, so the figures of the last success are lost: {problem}")
+        except ValueError as problem:
+            warn(f"warning: {path} cannot be read, so the figures of the last success are lost: {problem}")
             return []
-        found = [sample for family in families for sample in family.samples if sample.name in HELP]
-        return [
-            Sample(
-                sample.name, sample.value, {name: sample.labels[name] for name in sample.labels if name != "workspace"}
-            )
-            for sample in found
-            if sample.labels.get("workspace") == self._workspace
-        ]
+        found = []
+        for sample in (sample for family in families for sample in family.samples if sample.name in HELP):
+            labels = dict(sample.labels)
+            workspace = labels.pop("workspace", None)
+            if workspace == self._workspace and labels.keys() == _LABELS.get(sample.name, set()):
+                found.append(Sample(sample.name, sample.value, labels))
+        return found
 
     def _write(self, samples: Iterable[Sample]) -> None:
         if self._path is None:
             return
         try:
             write_without_lock(self._path, _to_text(samples, self._workspace))
-        except (OSError, StorageFailed) as problem:
+        except (OSError, StorageFailed, ValueError) as problem:  # prometheus_client refuses by ValueError
             warn(f"warning: {self._path} cannot be written, and stays as it is: {problem}")
 
 
@@ -162,7 +180,11 @@ def describe_job(
 
 
 def describe_retraining(workspace: Place, result: "RetrainResult", log: StageLog) -> list[Sample]:
-    """Return the figures of a retraining: those of the run that was decided about; raises CorruptArtefact."""
-    run = load_run(workspace / "runs" / result.entry.run_id) if result.entry.run_id else None
+    """Return the figures of a retraining: those of the run that was decided about, if it was not deleted since.
+
+    Raises CorruptArtefact.
+    """
+    folder = workspace / "runs" / result.entry.run_id if result.entry.run_id else None
+    run = load_run(folder) if folder and (folder / RUN_NAME).exists() else None
     evaluation = load_evaluation(workspace, run) if run else None
     return describe_job(result.data.manifest, run, evaluation, result.history.champion, log)

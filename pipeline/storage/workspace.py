@@ -125,7 +125,8 @@ def explain_match(
 
     `candidates` are lines that describe those that match or, if there are none, all.
     """
-    found = f"several {what}s" if matches_several else f"no {what}"
+    plural = what.replace(" or ", "s or ") + "s"
+    found = f"several {plural}" if matches_several else f"no {what}"
     problem = f"{wanted!r} matches {found} in {parent}" if wanted else f"found {found} in {parent}"
     listed = "".join(f"\n  {line}" for line in candidates[:MOST_LISTED])
     more = f"\n  and {len(candidates) - MOST_LISTED:,} more" if len(candidates) > MOST_LISTED else ""

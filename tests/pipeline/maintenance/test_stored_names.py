@@ -31,6 +31,19 @@ def test_a_run_or_data_set_is_found_as_elsewhere(workspace, wanted, found):
     assert find_stored(workspace, wanted) == found
 
 
+def test_runs_and_data_sets_that_match_are_counted_as_several(workspace):
+    with pytest.raises(BadUsage, match="'m' matches several runs or data sets in"):
+        find_stored(workspace, "m")
+
+
+def test_an_empty_name_does_not_find_the_only_data_set(tmp_path):
+    (tmp_path / "datasets/mnist-cc").mkdir(parents=True)
+    (tmp_path / "datasets/mnist-cc/manifest.json").write_text("{}")
+    assert find_stored(tmp_path, "m") == "datasets/mnist-cc"
+    with pytest.raises(BadUsage, match="the name of what to delete is empty"):
+        find_stored(tmp_path, "")
+
+
 @pytest.mark.parametrize("wanted", ["m", "modern", "other", "../runs/modern-seed1-aa"])
 def test_several_or_none_are_listed(workspace, wanted):
     with pytest.raises(BadUsage, match="name one of:\n  runs/modern-seed1-aa"):

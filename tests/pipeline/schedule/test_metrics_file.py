@@ -1,7 +1,9 @@
 """The file of metrics, after successes and failures of commands."""
 
 import json
+import os
 from errno import ENOSPC
+from pathlib import Path
 
 import pytest
 import typer
@@ -94,6 +96,47 @@ def test_a_damaged_file_is_replaced(damage, path, tmp_path, capsys):
     assert "the figures of the last success are lost" in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_read_stays_as_it_is(path, tmp_path, monkeypatch, capsys):
+    MetricsFile(path, tmp_path).record_success([ACCURACY])
+    before = path.read_bytes()
+
+    def fail(*_, **__):
+        raise PermissionError("not yours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", fail)
+        MetricsFile(path, tmp_path).record_failure(3)
+    assert path.read_bytes() == before
+    assert "m.prom cannot be read, and stays as it is: not yours" in capsys.readouterr().err
+
+
+def test_samples_with_other_labels_than_their_metric_has_are_not_kept(path, tmp_path, capsys):
+    file = MetricsFile(path, tmp_path)
+    file.record_success([ACCURACY])
+    with path.open("a") as end:
+        end.write(f'backbeam_accuracy{{workspace="{tmp_path}",part="test"}} 0.5\n')
+        end.write(f'backbeam_champion_version{{workspace="{tmp_path}",part="test"}} 3\n')
+    file.record_failure(3)
+    assert read(path)["accuracy", "test"] == 0.75
+    assert "part=" not in path.read_text()
+    assert capsys.readouterr().err == ""
+
+
+def test_samples_that_the_format_cannot_hold_are_a_warning(path, tmp_path, capsys):
+    MetricsFile(path, tmp_path).record_success([ACCURACY, Sample("backbeam_accuracy", 0.5, {"part": "test"})])
+    assert "m.prom cannot be written, and stays as it is: Incorrect label names" in capsys.readouterr().err
+    assert not path.exists()
+
+
+def test_a_path_that_is_no_utf_8_is_escaped(path, clock, tmp_path):
+    file = MetricsFile(path, tmp_path / os.fsdecode(b"ws\xff"))
+    file.record_success([ACCURACY])
+    file.record_failure(3)
+    assert read(path)["last_success_timestamp_seconds",] == 1000
+    assert read(path)["accuracy", "test"] == 0.75
+    assert r"ws\\udcff" in path.read_text()
+
+
 def test_a_job_that_was_only_built_changes_nothing(path, tmp_path):
     with pytest.raises(NothingRun), MetricsFile(path, tmp_path).records_failures():
         raise NothingRun("built")
@@ -145,5 +188,25 @@ def test_retraining_tells_its_figures_and_then_its_failure(path, tmp_path):
     assert isinstance(done.exception, CorruptArtefact)
     after = read(path)
     assert after["last_exit_code",] == 4
-    assert after["last_success_timestamp_seconds",] == found["last_success_timestamp_seconds",]
-    assert after["accuracy", "test"] == found["accuracy", "test"]
+    ended = {("last_exit_code",): 4, ("last_end_timestamp_seconds",): after["last_end_timestamp_seconds",]}
+    assert after == found | ended
+
+
+def test_inputs_whose_run_was_deleted_are_described_without_it(path, tmp_path):
+    source = Digits().write(tmp_path / "digits")
+    settings = ("--layers", "20,4,3", "--num-steps", "20", "--metrics-file", str(path))
+    workspace = ("--workspace", str(tmp_path / "ws"))
+
+    def call(*arguments):
+        done = CliRunner().invoke(app, [*arguments, *workspace], obj=())
+        assert done.exit_code == 0, done.output
+        return done
+
+    call("retrain", "--dataset", str(source), *settings)
+    [run] = (tmp_path / "ws").glob("runs/*/run.json")
+    call("rm", run.parent.name)
+    call("retrain", "--dataset", str(source), *settings)
+    found = read(path)
+    assert found["last_exit_code",] == 0
+    assert found["examples", "train"] == 60
+    assert not {"accuracy", "run_bytes"} & {key[0] for key in found}
