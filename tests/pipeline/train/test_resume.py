@@ -132,7 +132,7 @@ def test_run_interrupted_three_times_gives_the_same_files(uninterrupted, workspa
 @pytest.mark.thorough
 def test_checkpoints_of_a_complete_run_are_deleted(workspace):
     ended = killed_at("os.remove", r"/step-\d+[^/]*$", *command(workspace, *FEW_STEPS), "--checkpoint-every", 1500)
-    assert (ended, steps(workspace)) == (-signal.SIGKILL, [2000, 3000])
+    assert (ended, steps(workspace)) == (-signal.SIGKILL, [1500, 3000])
     again = run_in_process(*command(workspace, *FEW_STEPS), "--json")
     assert (again.code, again.json["skipped"]) == (0, ["train"])
     assert not checkpoints(workspace)
