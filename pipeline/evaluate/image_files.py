@@ -27,6 +27,7 @@ from pipeline.sources.tfrecord_format import may_be_records
 from pipeline.storage.files import file_size, read_range
 from pipeline.storage.places import Place, place_of
 
+MAX_IMAGES = 200_000  # of a command: predictions are kept in memory until every file is known to be sound
 MAX_PICTURE_BYTES = 2**28
 NO_COLUMNS = NamedColumns()
 _PARQUET_MAGIC = b"PAR1"
@@ -132,6 +133,8 @@ def _read_idx(file: Place, model: ModelImages) -> Iterator[Grey]:
     transposed = _is_transposed(file, model, is_emnist(file.name))
     height, width = (model.width, model.height) if transposed else model.size
     with open_idx(file, IMAGES_MAGIC) as (header, stream):
+        if header.sizes[0] > MAX_IMAGES:
+            raise BadInput(f"{file}: {header.sizes[0]} images, expected at most {MAX_IMAGES} in one command")
         if header.sizes[1:] != (height, width):
             found = " x ".join(map(str, header.sizes[1:]))
             raise BadInput(f"{file}: images of {found} pixels, expected {height} x {width} as the run's data set")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import Integers
 from pipeline.context import quiet_imports
-from pipeline.evaluate.image_files import NO_COLUMNS, ModelImages, read_items
+from pipeline.evaluate.image_files import MAX_IMAGES, NO_COLUMNS, ModelImages, read_items
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import load_origin
 from pipeline.sources.blocks import refuse_unreadable
@@ -25,7 +25,6 @@ from pipeline.train.run_lookup import TrainedModel, load_parameters
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
-MAX_IMAGES = 200_000  # of a command: predictions are kept in memory until every file is known to be sound
 BATCH_IMAGES = 1000
 BATCH_BYTES = 2**26
 
