@@ -62,7 +62,7 @@ class WindowMemory(Protocol):
     """Holds windows."""
 
     def load(self, window: Window, order: Integers) -> LoadedWindow:
-        """Read what is not in memory yet; order is int64[n], positions in the window."""
+        """Read the examples of a window that are not in memory yet; order is int64[n], positions in the window."""
 
 
 class ResidentSplit:
@@ -109,7 +109,9 @@ class TwoWindows:
         """Read a window over the one before the last, unless it is the last one again."""
         if window != self._window:
             # allocating memory for each window would cost as much as reading
-            self._other, self._current = self._current, self._other
+            before = self._current
+            self._current = self._other
+            self._other = before
             start = 0
             for rows in window:
                 start = _read_rows(self._reader, rows, self._current, start)
@@ -188,7 +190,10 @@ class ExampleStream:
         self._positions = np.zeros(0, np.int64)
 
     def take_into(self, images: Tensor, labels: Tensor) -> None:
-        """Fill uint8[n, num_pixels] and int32[n] with the next n examples; raises what reading them raised."""
+        """Copy the next n examples into uint8[n, num_pixels] and int32[n].
+
+        Raises the error of the shard reader, if it failed in the background.
+        """
         start = 0
         while start < len(labels):
             chosen = self._take_at_most(len(labels) - start)
@@ -199,7 +204,10 @@ class ExampleStream:
             start = place.stop
 
     def take_positions(self, num_examples: int) -> Integers:
-        """Return the positions of the next examples in a resident split; raises what reading them raised."""
+        """Return int64[num_examples], the positions of the next examples in a resident split.
+
+        Raises the error of the shard reader, if it failed in the background.
+        """
         pieces = []
         while num_examples:
             pieces.append(self._take_at_most(num_examples))

@@ -57,7 +57,7 @@ def _has_evaluated_run(workspace: Place) -> bool:
 
 
 def _train_small_run(context: typer.Context, workspace: Place, process: ProcessOptions) -> None:
-    """Do what `backbeam run` does without options: the default recipe on the embedded digits."""
+    """Train and evaluate the default recipe on the embedded digits, as `backbeam run` without options."""
     from pipeline.stages import JobConfig, run_job
 
     configs = TrainingOptions().to_configs(RecipeOptions(), None)

@@ -36,8 +36,8 @@ app = typer.Typer(
     name="backbeam",
     epilog="Exit codes: 0 done; 1 `gradcheck` or `reproduce` found a difference, `promote` refused, or `schedule "
     "--check` found no scheduler; 2 wrong usage; 3 bad input; 4 corrupt artefact; 5 storage; 6 locked by another "
-    "process; 7 Beam engine; "
-    "8 a record of an unknown format; 130 interrupted; 141 the reader of standard output ended; 143 terminated.",
+    "process; 7 Beam engine; 8 a record of an unknown format; 130 interrupted; 141 the reader of standard output "
+    "ended; 143 terminated.",
     no_args_is_help=True,
     context_settings=CONTEXT_SETTINGS,
     pretty_exceptions_enable=False,

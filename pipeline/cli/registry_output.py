@@ -40,7 +40,7 @@ def build_history_output(history: History) -> CommandOutput:
 
 
 def build_entry_row(entry: Entry) -> tuple[str, str, str, str, str, str, str]:
-    """Return the cells of an entry: its number, when, what, the run, its accuracy, who and why."""
+    """Return the cells of an entry: number, time, action, run, accuracy, author and reasons."""
     what = f"{entry.action}: {_format_outcome(entry)}"
     about = entry.run_id or (format_deleted(entry.deleted) if entry.deleted else "no run")
     accuracy = "" if entry.accuracy is None else format_percent(entry.accuracy)
@@ -93,7 +93,7 @@ def build_entry_output(workspace: Place, entry: Entry) -> CommandOutput:
 def build_retrain_output(
     workspace: Place, retrained: RetrainResult, log: StageLog, deleted: Mapping[str, int]
 ) -> CommandOutput:
-    """Return the decision of a retraining, or the entry that decided before, and what was deleted after it."""
+    """Return the result of a retraining: the entry with its decision, the champion, and the names that were deleted."""
     entry = retrained.entry
     champion = retrained.history.champion
     dataset_id = retrained.data.manifest.dataset_id

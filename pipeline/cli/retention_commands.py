@@ -1,7 +1,8 @@
 """The commands of retention: prune, rm and du. Heavy imports are lazy."""
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,10 +12,6 @@ from pipeline.cli.config import resolve_kept, resolve_promotion
 from pipeline.cli.output import print_result
 from pipeline.cli.process_options import ProcessOptions
 from pipeline.maintenance.retention_config import MOST_DAYS, MOST_KEPT, Retention
-
-if TYPE_CHECKING:
-    from pipeline.maintenance.deletion import DeletionResult
-    from pipeline.storage.places import Place
 
 Keep = Annotated[
     int | None,
@@ -66,11 +63,8 @@ def prune(
     if rule is None:
         raise typer.BadParameter("say how much to keep, by --keep N or --keep-days D: nothing was deleted")
     place = open_workspace(context, workspace)
-    if dry_run:
-        result = deletion.prune(place, rule, policy, dry_run=True)
-    else:
-        with process.lock(place):
-            result = deletion.prune(place, rule, policy, why=why)
+    with nullcontext() if dry_run else process.lock(place):
+        result = deletion.prune(place, rule, policy, why=why, dry_run=dry_run)
     process.print_result(*build_deletion_output(result, dry_run))
 
 
@@ -91,22 +85,14 @@ def rm(
     The runs of a group of seeds are deleted together: name each.
     """
     from pipeline.cli.retention_output import build_deletion_output
-
-    process.configure_messages()
-    place = open_workspace(context, workspace)
-    if dry_run:
-        result = _remove(place, names, why, dry_run)
-    else:
-        with process.lock(place):
-            result = _remove(place, names, why, dry_run)
-    process.print_result(*build_deletion_output(result, dry_run))
-
-
-def _remove(workspace: "Place", names: list[str], why: str, dry_run: bool) -> "DeletionResult":
     from pipeline.maintenance.deletion import remove
     from pipeline.maintenance.stored_names import find_stored
 
-    return remove(workspace, [find_stored(workspace, name) for name in names], why, dry_run)
+    process.configure_messages()
+    place = open_workspace(context, workspace)
+    with nullcontext() if dry_run else process.lock(place):
+        result = remove(place, [find_stored(place, name) for name in names], why, dry_run)
+    process.print_result(*build_deletion_output(result, dry_run))
 
 
 def du(
@@ -117,7 +103,7 @@ def du(
     workspace: options.Workspace = options.DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show what takes how much of the workspace, why it is kept, and what `prune` by the same options would delete.
+    """Show the bytes of each run and data set, why it is kept, and whether `prune` with these options would delete it.
 
     Without options that is what --keep 0 would delete.
     """

@@ -8,7 +8,7 @@ from pipeline.maintenance.retention_config import Retention
 
 
 def build_deletion_output(result: DeletionResult, dry_run: bool) -> CommandOutput:
-    """Return what was or would be deleted, with its bytes."""
+    """Return the names that were deleted, or would be in a dry run, with their bytes."""
     total = sum(result.deleted.values())
     deleted = [{"name": name, "num_bytes": num_bytes} for name, num_bytes in result.deleted.items()]
     content = {"dry_run": dry_run, "deleted": deleted, "num_bytes": total, "entry": result.entry}

@@ -40,7 +40,6 @@ def run(
 ) -> None:
     """Preprocess, validate, train and evaluate; what is done already is checked and skipped."""
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
-    from pipeline.registry.history import load_history
     from pipeline.schedule.metrics_file import MetricsFile, describe_job
     from pipeline.stages import JobConfig, run_job
 
@@ -63,8 +62,8 @@ def run(
         stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
         with process.lock(workspace):
             job = run_job(stage_context, config, log)
-            champion = load_history(workspace).champion if metrics_file else None
-    metrics.record_success(describe_job(job.dataset.manifest, job.runs[0], job.evaluations[0], champion, log))
+            samples = describe_job(workspace, job, log) if metrics_file else []
+    metrics.record_success(samples)
     result, parts = build_job_output(workspace, job, job.seeds, log)
     steps = [] if process.quiet else suggest_next_steps(split_arguments(sys.argv[1:])[0], workspace, job.runs[0])
     process.print_result(result, [*parts, *steps])

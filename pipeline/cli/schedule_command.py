@@ -72,15 +72,14 @@ def schedule(
     if check:
         _check_health(health_file)
         return
-    if cron is None:
-        raise typer.BadParameter('--cron is missing: say when to run, such as --cron "0 3 * * *"')
+    expression = _require_cron(cron)
     if once and jitter:
         raise typer.BadParameter("--once runs at once: leave out --jitter, and spread whatever calls it")
     metrics = ["--metrics-file", str(metrics_file)] if metrics_file else []
     passed_on = [*metrics, *messages.to_arguments(), *log_format_arguments()]
     arguments = _build_arguments(context, workspace, passed_on, once)
     config = ScheduleConfig(
-        timetable=Timetable(cron, timezone),
+        timetable=Timetable(expression, timezone),
         command=(*COMMAND, *arguments),
         state_file=local_folder_of(workspace) / STATE_NAME,
         health_file=health_file,
@@ -90,6 +89,12 @@ def schedule(
     )
     messages.configure_messages()
     raise typer.Exit(_run_scheduler(config, workspace, once))
+
+
+def _require_cron(cron: str | None) -> str:
+    if cron is None:
+        raise typer.BadParameter('--cron is missing: say when to run, such as --cron "0 3 * * *"')
+    return cron
 
 
 def _check_health(health_file: Path) -> None:

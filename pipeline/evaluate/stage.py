@@ -1,6 +1,6 @@
 """The evaluation stage. Imports TensorFlow and Beam only if a run is not evaluated yet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.context import StageContext, StageLog, capture_engine_messages, quiet_imports, run_unless_complete
@@ -14,6 +14,7 @@ from pipeline.evaluate.evaluation_record import (
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.progress import show_event
+from pipeline.storage.places import Place
 from pipeline.storage.tables import check_rows
 from pipeline.train.run_record import RunRecord
 
@@ -31,18 +32,8 @@ def evaluate_stage(
     Slicings that a complete evaluation lacks are added to it. Raises as `beam_job.evaluate` and
     `check_table_sizes`; and BadUsage if a run was evaluated with another slicing of the same name.
     """
-    from pipeline.evaluate.slice_config import find_new_slicings
-
-    missing = []
-    additions = []
-    for run in runs:
-        folder = context.workspace / "runs" / run.run_id
-        if (folder / EVALUATION_NAME).exists():  # the files are verified below
-            finish_interrupted_addition(context.workspace, run)
-            new = find_new_slicings(load_evaluation(context.workspace, run), slicings, folder)
-            additions += [(run, new)] if new else []
-        else:
-            missing.append(run)
+    missing = [run for run in runs if not _is_evaluated(context.workspace, run)]
+    additions = list(_find_additions(context.workspace, runs, slicings))
 
     def build() -> None:
         check_table_sizes(dataset.manifest)
@@ -72,6 +63,24 @@ def evaluate_stage(
         text = f"evaluate: {test.num_correct:,} of {test.num_examples:,} test examples right"
         show_event(text, "run_evaluated", stage="evaluate", run=run.run_id, counts=counts)
     return evaluations
+
+
+def _is_evaluated(workspace: Place, run: RunRecord) -> bool:
+    return (workspace / "runs" / run.run_id / EVALUATION_NAME).exists()
+
+
+def _find_additions(
+    workspace: Place, runs: Sequence[RunRecord], slicings: "Slicings"
+) -> Iterator[tuple[RunRecord, "Slicings"]]:
+    """Yield each evaluated run that lacks slicings, and those that it lacks; complete interrupted additions."""
+    from pipeline.evaluate.slice_config import find_new_slicings
+
+    for run in runs:
+        if _is_evaluated(workspace, run):
+            finish_interrupted_addition(workspace, run)
+            new = find_new_slicings(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)
+            if new:
+                yield run, new
 
 
 def check_table_sizes(manifest: Manifest) -> None:

@@ -1,1 +1,1 @@
-"""Verify, repair, reproduce and delete what a workspace holds."""
+"""Verify, repair, reproduce and delete the runs and data sets of a workspace."""

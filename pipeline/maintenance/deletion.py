@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class DeletionResult(NamedTuple):
-    """What was deleted, or would be."""
+    """The names that a deletion removed, or would remove in a dry run."""
 
     deleted: dict[str, int]  # the bytes of each name
     entry: int | None  # the number of the history's entry; None for a dry run, or if there was nothing to delete

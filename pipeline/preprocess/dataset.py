@@ -8,7 +8,7 @@ from typing import TypeAlias
 from model.errors import CorruptArtefact, StorageFailed
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.sources.catalog import REQUIRED_SPLITS
-from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, choose_runner, map_here
+from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, choose_runner, cut_evenly, map_here
 from pipeline.storage.files import digest_of, read_record_bytes
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
@@ -56,10 +56,8 @@ def check_dataset(folder: Place, map_tasks: MapTasks = map_here) -> Dataset:
 
 def check_files(folder: Place, files: Sequence[FileInfo], map_tasks: MapTasks) -> None:
     """Check the files of a folder, in tasks of equally many; raises as `check_dataset`, and StorageFailed."""
-    size = -(-len(files) // MAX_TASKS) or 1
-    tasks = [files[start : start + size] for start in range(0, len(files), size)]
     run = choose_runner(sum(file.num_bytes for file in files), map_tasks)
-    for damage in run(partial(find_damage, folder), tasks, Damage):
+    for damage in run(partial(find_damage, folder), cut_evenly(files, MAX_TASKS), Damage):
         if damage:
             problem = CorruptArtefact(damage[0])
             problem.hint = damage[1]  # which the message has already

@@ -16,13 +16,14 @@ from pipeline.evaluate.evaluation_record import EvaluationRecord, load_evaluatio
 from pipeline.preprocess.manifest import Manifest
 from pipeline.processes import received_signals
 from pipeline.progress import warn
-from pipeline.registry.history import Champion
+from pipeline.registry.history import Champion, load_history
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 from pipeline.train.run_record import RUN_NAME, RunRecord, load_run
 
 if TYPE_CHECKING:
     from pipeline.registry.retrain import RetrainResult
+    from pipeline.stages import JobResult
 
 _ENDED = "backbeam_last_end_timestamp_seconds"
 _SUCCEEDED = "backbeam_last_success_timestamp_seconds"
@@ -154,14 +155,19 @@ def _exit_code_of(problem: BaseException) -> int:
     return code if isinstance(code, int) else 1
 
 
-def describe_job(
+def describe_job(workspace: Place, job: "JobResult", log: StageLog) -> list[Sample]:
+    """Return the figures of a job: those of its first run. Raises CorruptArtefact if the history is corrupt."""
+    champion = load_history(workspace).champion
+    return _describe(job.dataset.manifest, job.runs[0], job.evaluations[0], champion, log)
+
+
+def _describe(
     manifest: Manifest,
     run: RunRecord | None,
     evaluation: EvaluationRecord | None,
     champion: Champion | None,
     log: StageLog,
 ) -> list[Sample]:
-    """Return the figures of a command that has succeeded."""
     samples = [Sample("backbeam_stage_seconds", seconds, {"stage": stage}) for stage, seconds in log.seconds.items()]
     samples += [
         Sample("backbeam_examples", split.num_examples, {"split": name}) for name, split in manifest.splits.items()
@@ -187,4 +193,4 @@ def describe_retraining(workspace: Place, result: "RetrainResult", log: StageLog
     folder = workspace / "runs" / result.entry.run_id if result.entry.run_id else None
     run = load_run(folder) if folder and (folder / RUN_NAME).exists() else None
     evaluation = load_evaluation(workspace, run) if run else None
-    return describe_job(result.data.manifest, run, evaluation, result.history.champion, log)
+    return _describe(result.data.manifest, run, evaluation, result.history.champion, log)

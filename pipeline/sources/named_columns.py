@@ -19,7 +19,10 @@ class NamedColumns(NamedTuple):
     def find(self, names: Collection[str]) -> PictureOptions:
         """Return the columns of a file with these columns; those of the data set count only where the file has them."""
         known = self.dataset or PictureOptions()
-        image, label, split = (
-            column if column in names else None for column in (known.image_column, known.label_column, known.split_by)
-        )
-        return PictureOptions(self.image or image, self.label or label, split_by=split)
+
+        def existing(column: str | None) -> str | None:
+            return column if column in names else None
+
+        image = self.image or existing(known.image_column)
+        label = self.label or existing(known.label_column)
+        return PictureOptions(image, label, split_by=existing(known.split_by))

@@ -161,9 +161,11 @@ def _cut(array: ArrayFile, header: ArrayHeader) -> list[Span]:
 
 def _join_split(plan: _ArraySplitPlan, images: list[FoundInArray], labels: list[FoundInArray]) -> ArraySplitScan:
     """Return the scan of a split, given what the tasks of its two arrays have found."""
-    image_tasks, label_tasks = (content.tasks for content in plan.contents)
+    image_tasks = plan.contents[0].tasks
+    label_tasks = plan.contents[1].tasks
     blocks = [block for task in image_tasks for block in task.span.blocks(task.block_items)]
-    images_place, labels_place = (array.place for array in plan.arrays)
+    images_place = plan.arrays[0].place
+    labels_place = plan.arrays[1].place
     dtype = label_tasks[0].header.dtype.str
     checksums = [[checksum for each in found for checksum in each.checksums] for found in (images, labels)]
     ranges = tuple(
