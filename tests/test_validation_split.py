@@ -144,6 +144,7 @@ def test_earlier_data_set_without_it_is_still_made_again_from_its_source(tmp_pat
     assert rebuilt.digest == earlier.digest
 
 
+@pytest.mark.thorough
 def test_parts_without_it_add_nothing_to_it(tmp_path):
     sources = [write_tree(tmp_path / "two", Digits(seed=1)), write_digits(tmp_path / "three")]
     workspace = tmp_path / "ws"

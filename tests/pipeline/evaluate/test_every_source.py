@@ -233,6 +233,7 @@ def write_kind(kind: str, folder: Path) -> tuple[list[object], list[Path]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.thorough
 def test_the_model_is_given_the_pixels_of_the_shards(kind, tmp_path):
     arguments, files = write_kind(kind, tmp_path)
     done = run_in_process("preprocess", *arguments)

@@ -55,6 +55,7 @@ def test_repair_finds_moved_sources_by_their_content(tmp_path):
 
 
 @pytest.mark.parametrize("layout", ["idx", "rows"])
+@pytest.mark.thorough
 def test_a_large_data_set_that_was_identified_without_pieces_is_made_again(layout, tmp_path, monkeypatch):
     source = WRITERS[layout](tmp_path / "digits")
     earlier = build(tmp_path / "ws", source)

@@ -60,6 +60,7 @@ def test_different_artefacts_and_conditions_are_reported(seeds_run, tmp_path):
 
 
 @pytest.mark.parametrize(("other", "code"), [({}, 0), ({"darkest": 9}, 1)])
+@pytest.mark.thorough
 def test_conversions_that_are_not_counted_any_more_are_no_difference(other, code, seeds_run, tmp_path):
     workspace = shutil.copytree(seeds_run, tmp_path / "ws")
     [folder] = workspace.glob("datasets/*")

@@ -42,6 +42,7 @@ def test_workers_find_what_one_process_finds(engine, workspace):
     assert contents(workspace) == before
 
 
+@pytest.mark.thorough
 def test_command_prints_the_same_with_workers(workspace, monkeypatch):
     monkeypatch.setattr(scan_tasks, "MANY_BYTES", 0)
     before = contents(workspace)

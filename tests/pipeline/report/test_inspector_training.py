@@ -114,6 +114,7 @@ def rows_to_try():
 
 
 @pytest.mark.parametrize(("fragment", "loss", "num_right"), rows_to_try())
+@pytest.mark.thorough
 def test_the_addresses_to_try_give_the_documented_figures(fragment, loss, num_right, digits, driver):
     browser.show(driver, digits.path)
     driver.get("about:blank")

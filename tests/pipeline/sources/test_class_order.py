@@ -118,6 +118,7 @@ def test_rejected_examples_count_for_the_class_of_the_first_source(tmp_path):
     assert [NAMES[each.label] for each in block.rejected] == ["apple"]
 
 
+@pytest.mark.thorough
 def test_command_joins_by_name_and_a_part_is_made_again_alone(tmp_path):
     first = write_named_rows(tmp_path / "first", digits=Digits(width=5, seed=3))
     second = write_named_csv(tmp_path / "second", Digits(31, 9, width=5))

@@ -205,6 +205,7 @@ def test_validation_split_of_arrays_stays_beside_the_held_out_one(layout, tmp_pa
         scan_folder(tmp_path / "three", test_share=0.3)
 
 
+@pytest.mark.thorough
 def test_of_several_sources_those_with_a_test_split_keep_it(tmp_path):
     pair = write_idx_pair(tmp_path / "pair")
     tree = write_tree(tmp_path / "tree", Digits(seed=5))
