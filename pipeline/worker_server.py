@@ -9,6 +9,7 @@ import gc
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
-from threading import Lock
+from threading import Thread
 from typing import NamedTuple
 
 from model.errors import EngineFailed
@@ -55,15 +56,15 @@ class WorkerServer:
 
     def __init__(self, modules: tuple[str, ...] = ()) -> None:
         """Start the process, which imports Beam and these modules; raises OSError if it cannot be started."""
-        self._lock = Lock()
+        self._messages: list[bytes] = []
         with ExitStack() as files:
-            self._messages = files.enter_context(tempfile.TemporaryFile())
             self._connection, theirs = map(files.enter_context, Pipe())
             command = (*COMMAND, str(theirs.fileno()), *modules)
-            self._process = start_child(command, pass_fds=[theirs.fileno()], stderr=self._messages)
+            self._process = start_child(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE)
             theirs.close()
-            files.callback(self._process.communicate)  # closes its standard input and waits for it
             self._files = files.pop_all()
+        self._reader = Thread(target=self._read_messages, name="messages of the worker server", daemon=True)
+        self._reader.start()
 
     def is_running(self) -> bool:
         """Return whether the process has not ended."""
@@ -87,18 +88,29 @@ class WorkerServer:
     def wait(self) -> int:
         """Wait for the end of the server and return its exit code; the first caller passes its standard error on."""
         code = self._process.wait()
-        with self._lock:
-            if not self._messages.closed:
-                self._messages.seek(0)
-                os.write(_STANDARD_ERROR, self._messages.read())
-                self._files.close()
+        self._close_files()
+        while self._messages:
+            os.write(_STANDARD_ERROR, self._messages.pop())
         return code
 
     def close(self) -> None:
         """Kill the server, which has no workers, unless it has ended."""
         self._process.kill()
-        with self._lock:
-            self._files.close()
+        self._process.wait()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        self._reader.join()
+        self._files.close()
+        if self._process.stdin:
+            self._process.stdin.close()
+
+    def _read_messages(self) -> None:
+        """Read the standard error of the server, which is not that of its workers, to the end."""
+        stream = self._process.stderr
+        if stream:
+            with stream:
+                self._messages.append(stream.read())
 
 
 def prepare_workers(*modules: str) -> None:

@@ -27,7 +27,9 @@ def test_help_imports_neither_tensorflow_nor_beam():
 
 def test_trained_models_are_used_without_tensorflow():
     """It takes seconds to import, in every worker, and 700 MiB."""
-    modules = "pipeline.evaluate.beam_job, pipeline.evaluate.predict, pipeline.report.run_page, pipeline.registry.retrain"
+    modules = (
+        "pipeline.evaluate.beam_job, pipeline.evaluate.predict, pipeline.report.run_page, pipeline.registry.retrain"
+    )
     code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
