@@ -1,26 +1,26 @@
 """Parameters, or all of a run's state, <-> the bytes of a safetensors file. Nothing is ever unpickled."""
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import safetensors
-import tensorflow as tf
 from safetensors.numpy import load, save
 
 from model.errors import CorruptArtefact
-from model.network import Layer, Parameters
+from model.inference import StoredLayer
 
 _ABOUT = "backbeam"  # the only metadata entry: the library writes several in arbitrary order
 
 
-def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
+def encode_parameters(parameters: Iterable[tuple[Any, Any]], about: dict[str, Any]) -> bytes:
     """Serialize parameters as layers.0.weights, layers.0.biases, layers.1.weights, ...
 
     Args:
-        parameters: float[outputs, inputs] and float[outputs] a layer.
+        parameters: weights float[outputs, inputs] and biases float[outputs] of each layer, arrays or tensors.
         about: JSON values to carry in the file's metadata, under "backbeam".
 
     Returns:
@@ -29,12 +29,14 @@ def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
     tensors = {
         f"layers.{i}.{name}": np.asarray(value)
         for i, layer in enumerate(parameters)
-        for name, value in layer._asdict().items()
+        for name, value in zip(StoredLayer._fields, layer, strict=True)
     }
     return encode_tensors(tensors, json.dumps(about, sort_keys=True))
 
 
-def decode_parameters(data: bytes, name: str = "parameters", sizes: tuple[int, ...] | None = None) -> Parameters:
+def decode_parameters(
+    data: bytes, name: str = "parameters", sizes: tuple[int, ...] | None = None
+) -> tuple[StoredLayer, ...]:
     """Read back what `encode_parameters` wrote.
 
     Args:
@@ -102,6 +104,8 @@ def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> A
     Raises:
         CorruptArtefact: one is missing, or of another shape or type.
     """
+    import tensorflow as tf  # slow to import, and parameters are read without it
+
     wanted = name_parts(template)
     for part, like in wanted.items():
         found = tensors.get(part)
@@ -110,7 +114,7 @@ def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> A
     return tf.nest.pack_sequence_as(template, [tf.constant(tensors[part]) for part in wanted])
 
 
-def _check_sizes(layers: list[Layer], sizes: tuple[int, ...], name: str) -> None:
+def _check_sizes(layers: list[StoredLayer], sizes: tuple[int, ...], name: str) -> None:
     found = (layers[0].weights.shape[1], *(layer.weights.shape[0] for layer in layers))
     types = {part.dtype for layer in layers for part in layer}
     if found != sizes or types != {np.dtype(np.float32)}:
@@ -118,11 +122,12 @@ def _check_sizes(layers: list[Layer], sizes: tuple[int, ...], name: str) -> None
         raise CorruptArtefact(f"{name} is a network of {found} in {kinds}, expected {sizes} in float32")
 
 
-def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:
-    return Layer(tensors.get(f"layers.{i}.weights"), tensors.get(f"layers.{i}.biases"))
+def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> StoredLayer:
+    found: list[Any] = [tensors.get(f"layers.{i}.{name}") for name in StoredLayer._fields]  # checked by `_check_chain`
+    return StoredLayer(*found)
 
 
-def _check_chain(tensors: dict[str, npt.NDArray[Any]], layers: list[Layer], name: str) -> None:
+def _check_chain(tensors: dict[str, npt.NDArray[Any]], layers: list[StoredLayer], name: str) -> None:
     complete = layers and len(tensors) == 2 * len(layers) and not any(part is None for x in layers for part in x)
     fits = complete and all(x.weights.ndim == 2 and x.biases.shape == x.weights.shape[:1] for x in layers)
     if not fits or not all(x.weights.shape[0] == y.weights.shape[1] for x, y in pairwise(layers)):

@@ -197,14 +197,16 @@ def run_pipeline(beam: ModuleType, options_class: Any, arguments: Sequence[str],
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # unknown runner, or its package is not installed
         raise errors.BadUsage(f"Beam: {problem}") from problem
+    result = build(pipeline)
     # By name: Beam imports the module of this class only if it creates such a runner.
     if type(pipeline.runner).__name__ == IN_PROCESS_RUNNER:
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()
-    # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for one.
-    # As bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
-    build(pipeline) | "Done" >> beam.Map(bool) | "Ended" >> beam.Reshuffle()
+    else:
+        # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for
+        # one. As bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
+        result | "Done" >> beam.Map(bool) | "Ended" >> beam.Reshuffle()
     try:
         with _stop_job_servers(pipeline.runner):
             state = _run_to_end(beam, pipeline, cluster)

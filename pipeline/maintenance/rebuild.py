@@ -1,12 +1,13 @@
 """Run stages again from their records, in a scratch workspace, to replace damaged files or to compare."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from model.errors import BadInput, BadUsage
-from model.network import Parameters
+from model.inference import StoredLayer
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.slice_config import Slicings, describe_slicings, order_slicings
@@ -118,7 +119,7 @@ def _device_of(run: RunRecord) -> str:
     return "cpu"
 
 
-def largest_difference(first: Parameters, second: Parameters) -> float:
+def largest_difference(first: Sequence[StoredLayer], second: Sequence[StoredLayer]) -> float:
     """Return the largest absolute difference between two networks' parameters; infinity if their shapes differ."""
     first_arrays = [array for layer in first for array in layer]
     second_arrays = [array for layer in second for array in layer]

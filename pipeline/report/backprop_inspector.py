@@ -4,9 +4,9 @@ import base64
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from model.inference import StoredLayer
 from model.random_streams import Purpose, stream_key
 from model.recipes import TrainingConfig
-from pipeline.evaluate.hidden_units import Layers
 from pipeline.preprocess.manifest import Manifest
 from pipeline.report.dataset_inspection import NamedExample
 from pipeline.report.example_selection import ShownExample
@@ -26,7 +26,11 @@ class InspectedExamples(NamedTuple):
 
 
 def build_inspector(
-    config: TrainingConfig, manifest: Manifest, layers: Layers, train: Sequence[NamedExample], test: InspectedExamples
+    config: TrainingConfig,
+    manifest: Manifest,
+    layers: Sequence[StoredLayer],
+    train: Sequence[NamedExample],
+    test: InspectedExamples,
 ) -> dict[str, Any]:
     """Return the `data` of the inspector or why they are `left_out`, and `notes` on how its step differs from training.
 

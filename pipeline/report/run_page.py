@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.examples import Integers, worst_mistakes
+from model.inference import StoredLayer
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
-from pipeline.evaluate.hidden_units import Layers, read_layers
 from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import Dataset, load_dataset
@@ -32,7 +32,7 @@ from pipeline.report.example_selection import (
 from pipeline.report.headline import build_headline
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
-from pipeline.train.run_lookup import load_dataset_of
+from pipeline.train.run_lookup import load_dataset_of, read_network
 from pipeline.train.run_record import RunRecord
 from pipeline.train.run_settings import changed_from_recipe, format_settings
 
@@ -76,7 +76,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
     manifest = dataset.manifest
     names = [class_title(label, manifest.class_names) for label in range(len(manifest.class_names))]
-    layers = read_layers(run.parameters.read(evaluated.folder))
+    layers = read_network(evaluated.folder, run.parameters, run.config).layers
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
     mistakes, test = _read_test_examples(dataset, predictions, wrong[:MAX_MISTAKES])
@@ -118,7 +118,7 @@ def build_learn_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     """Return the values for the template `learn.html`, the inspector alone; raises CorruptArtefact."""
     run = evaluated.run
     dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
-    layers = read_layers(run.parameters.read(evaluated.folder))
+    layers = read_network(evaluated.folder, run.parameters, run.config).layers
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     _, test = _read_test_examples(dataset, predictions, np.zeros(0, np.int64))
     return {
@@ -192,7 +192,7 @@ def _shown_mistake(example: ShownExample, names: Sequence[str]) -> dict[str, Any
     }
 
 
-def _first_layer_units(layers: Layers, manifest: Manifest) -> dict[str, Any]:
+def _first_layer_units(layers: Sequence[StoredLayer], manifest: Manifest) -> dict[str, Any]:
     """Return pictures of the first units' weights, and the absolute weight that is drawn in full colour."""
     weights, _ = layers[0]
     # a quantile, because at the scale of the few largest weights all others would be pale

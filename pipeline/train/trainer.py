@@ -20,7 +20,7 @@ from model.errors import BadUsage, recover
 from model.examples import Examples
 from model.fitting import Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, begin, compare_steps
-from model.network import Parameters
+from model.network import Parameters, load_layers
 from model.reading import SplitReader
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
@@ -106,7 +106,7 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
     path = workspace / "runs" / config.warm_start.run_id / PARAMETERS_NAME
     parameters = decode_parameters(read_with_digest(path, config.warm_start.sha256), str(path))
     config.check_start((parameters[0].weights.shape[-1], *(len(layer.biases) for layer in parameters)))
-    return begin(config, parameters)
+    return begin(config, load_layers(parameters))
 
 
 def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:

@@ -5,11 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from model.functions import ACTIVATIONS
 from model.recipes import RECIPES, fit_to_data, override
 from pipeline.context import StageContext, StageLog
-from pipeline.evaluate.hidden_units import compute_hidden_values, sample_size
-from pipeline.evaluate.learning_evidence import find_learning_problems
+from pipeline.evaluate.learning_evidence import find_learning_problems, sample_size
 from pipeline.evaluate.learning_problems import (
     LearningEvidence,
     blind_loss,
@@ -154,18 +152,6 @@ def test_blind_loss_is_the_lowest_of_constant_outputs(recipe):
     targets = np.eye(4, dtype=np.float32)[np.repeat(np.arange(4), counts)]
     losses = OUTPUTS[config.output, config.loss].loss(np.tile(z, (10, 1)), targets).numpy()
     assert blind_loss(config, counts) == pytest.approx(losses.mean(), abs=1e-5)
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_hidden_values_are_those_of_the_network(activation):
-    from model.network import build_network, forward, initialise, scale
-
-    images = np.random.default_rng(0).integers(0, 256, (5, 20), np.uint8)
-    parameters = initialise((20, 8, 6, 3), 1)
-    (_, *expected), _ = forward(build_network(activation, "softmax", "cross-entropy"), parameters, scale(images))
-    layers = [(layer.weights.numpy(), layer.biases.numpy()) for layer in parameters]
-    for values, wanted in zip(compute_hidden_values(layers, activation, images), expected, strict=True):
-        np.testing.assert_allclose(values, wanted.numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_sample_is_bounded():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.evaluate.hidden_units import read_layers
+from model.checkpoint import decode_parameters
 from pipeline.evaluate.metrics import wilson
 from pipeline.evaluate.table_reader import read_rows
 from pipeline.sources.catalog import EMBEDDED
@@ -181,7 +181,7 @@ def test_the_most_confident_mistakes_are_shown_as_images(page, digits_run, run_i
 
 def test_first_layer_weights_are_shown_as_images(page, digits_run, run_id):
     model = find_model(digits_run, run_id)
-    weights, _ = read_layers(model.run.parameters.read(model.folder))[0]
+    weights, _ = decode_parameters(model.run.parameters.read(model.folder))[0]
     full = np.quantile(np.abs(weights), 0.995)
     shown = page.all("img", "weights")
     assert len(shown) == len(weights) == 30
@@ -194,7 +194,7 @@ def test_first_layer_weights_are_shown_as_images(page, digits_run, run_id):
 def test_the_inspector_has_the_parameters_and_examples_of_every_class(page, digits_run, run_id):
     data = json.loads(page.by_id("inspector-data")["text"])
     model = find_model(digits_run, run_id)
-    layers = read_layers(model.run.parameters.read(model.folder))
+    layers = decode_parameters(model.run.parameters.read(model.folder))
     flat = np.concatenate([part.reshape(-1) for layer in layers for part in layer])
     assert base64.b64decode(data["parameters"]) == flat.astype("<f4").tobytes()
     assert data["config"]["weights_rate"] == 5.0
