@@ -1,0 +1,88 @@
+"""What each command adds to a workspace, in bytes: `python -m tests.benchmarks.growth [--source FOLDER]`.
+
+The commands are the real ones, in a new workspace; `backbeam du` counts the same bytes. A night's data are the images
+of the source in another order, which is another data set of the same size.
+"""
+
+import gzip
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import numpy as np
+import typer
+
+from pipeline.sources.catalog import EMBEDDED, FILE_NAMES
+from pipeline.storage.file_listing import list_sizes
+from tests.benchmarks.common import Output, PeerFailed, Row, errors_end, save
+from tests.helpers import backbeam, write_files
+
+RUN = "article-manual-seed1"
+Files: TypeAlias = dict[str, bytes]  # of IDX, decompressed, by name
+Command: TypeAlias = tuple[str, tuple[object, ...]]  # what it adds, and the words but for the workspace
+
+
+def read_source(folder: Path) -> Files:
+    return {name: gzip.decompress((folder / f"{name}.gz").read_bytes()) for name in FILE_NAMES}
+
+
+def turn(name: str, data: bytes, places: int) -> bytes:
+    """Return an IDX file whose examples begin so many places later."""
+    header = 16 if "images" in name else 8
+    num_examples = int.from_bytes(data[4:8], "big")
+    values = np.frombuffer(data[header:], np.uint8).reshape(num_examples, -1)
+    return data[:header] + np.roll(values, -places, axis=0).tobytes()
+
+
+def write_night(folder: Path, files: Files, number: int) -> Path:
+    return write_files(folder, {name: turn(name, data, number) for name, data in files.items()}, compress=True)
+
+
+def list_commands(folder: Path, files: Files) -> list[Command]:
+    first, second, third = (write_night(folder / f"night-{number}", files, number) for number in range(3))
+    incoming = folder / "incoming"
+    for night in (first, second, third):
+        shutil.copytree(night, incoming / night.name)
+    return [
+        ("data set", ("preprocess", "--dataset", first)),
+        ("validation", ("validate",)),
+        ("run", ("train",)),
+        ("evaluation", ("evaluate",)),
+        ("report", ("report",)),
+        ("promotion", ("promote", RUN, "--why", "the first")),
+        ("night with a new data set", ("retrain", "--dataset", second)),
+        ("another night", ("retrain", "--dataset", third)),
+        ("night without new data", ("retrain", "--dataset", third)),
+        ("night with the data of three", ("retrain", "--dataset", f"{incoming}/*")),
+        ("prune --keep 1", ("prune", "--keep", 1)),
+    ]
+
+
+def measure(commands: list[Command], workspace: Path) -> list[Row]:
+    rows = []
+    for what, words in commands:
+        before = list_sizes(workspace) if workspace.exists() else {}
+        done = backbeam(*words, "--workspace", workspace)
+        if done.code:
+            raise PeerFailed(f"backbeam {words[0]} ended with code {done.code}: {done.err}")
+        after = list_sizes(workspace)
+        num_bytes = sum(after.values()) - sum(before.values())
+        rows.append({"what": what, "num_bytes": num_bytes, "num_files": len(after) - len(before)})
+    return rows
+
+
+def main(
+    source: Annotated[Path, typer.Option(help="A folder with four gzipped IDX files.")] = EMBEDDED / "mnist-5k",
+    output: Output = Path("build/benchmarks/growth.parquet"),
+) -> None:
+    """Print the bytes and the files that each command adds to a workspace."""
+    with errors_end("growth"), tempfile.TemporaryDirectory(prefix="backbeam-benchmark-") as folder:
+        rows = measure(list_commands(Path(folder), read_source(source)), Path(folder) / "ws")
+        for row in rows:
+            typer.echo(f"{row['what']:<30}{row['num_bytes']:>14,} bytes{row['num_files']:>5} files")
+        typer.echo(save(output, rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)
