@@ -135,8 +135,9 @@ class Viewer:
 
     def enforce(self, is_enforced: bool) -> None:
         """Let the emulator check the rights of every request from now on, or of none."""
+        num_free = b"0" if is_enforced else b"inf"  # requests whose rights are not checked
         url = f"http://{self._address}/moto-api/reset-auth"
-        urllib.request.urlopen(url, b"0" if is_enforced else b"inf").close()
+        urllib.request.urlopen(urllib.request.Request(url, num_free, {"Content-Type": "text/plain"})).close()
 
 
 def test_a_viewer_in_a_bucket_reads_everything_and_writes_nothing(everything, tmp_path):
