@@ -3,14 +3,17 @@
 import os
 import shutil
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import boto3
 import pytest
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
-from tests.emulators import BUCKET, SECRET, Emulated, amazon
+from tests.emulators import AZURE, BUCKET, SECRET, Emulated, amazon, azure
 from tests.helpers import Finished, contents, run_in_one_process, run_in_process
 from tests.page_scripts import section_of
 
@@ -18,6 +21,7 @@ pytestmark = pytest.mark.thorough
 
 STORAGE = 5  # the documented exit code
 OTHER_USER = 65534
+Grant: TypeAlias = Callable[[], dict[str, str]]  # returns the environment of a user who may only read
 CHAMPION = "article-manual-seed1"
 
 
@@ -115,47 +119,64 @@ def test_a_viewer_on_a_disk_reads_everything_and_writes_nothing(viewed, everythi
     assert describe(workspace) == before
 
 
-class Viewer:
-    """A user of an emulated S3 who has the rights that docs/operations.md gives a viewer."""
+@pytest.fixture
+def viewed_amazon(tmp_path) -> Iterator[tuple[Emulated, Grant]]:
+    """An emulated S3, and the function that gives a new user the rights of the page and enforces them from then on."""
+    with amazon(tmp_path) as store, ExitStack() as stack:
+        names = {"endpoint_url": f"http://{store.address}", "region_name": "us-east-1"}
 
-    def __init__(self, store: Emulated) -> None:
-        self._address = store.address
-        policy = section_of("operations.md", "Read-only viewers").split("```json\n")[1].split("```")[0]
-        names = {"aws_access_key_id": "an-identity", "aws_secret_access_key": SECRET, "region_name": "us-east-1"}
-        iam = boto3.client("iam", endpoint_url=f"http://{store.address}", **names)
-        iam.create_user(UserName="viewer")
-        document = policy.replace("BUCKET", BUCKET).replace("/ws/", "/")
-        iam.put_user_policy(UserName="viewer", PolicyName="read", PolicyDocument=document)
-        key: dict[str, Any] = iam.create_access_key(UserName="viewer")["AccessKey"]
-        iam.close()
-        self.environment = store.environment | {
-            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        }
+        def grant() -> dict[str, str]:
+            policy = section_of("operations.md", "Read-only viewers").split("```json\n")[1].split("```")[0]
+            iam = boto3.client("iam", aws_access_key_id="an-identity", aws_secret_access_key=SECRET, **names)
+            stack.enter_context(closing(iam)).create_user(UserName="viewer")
+            document = policy.replace("BUCKET", BUCKET)
+            iam.put_user_policy(UserName="viewer", PolicyName="read", PolicyDocument=document)
+            key = iam.create_access_key(UserName="viewer")["AccessKey"]
+            pair = (key["AccessKeyId"], key["SecretAccessKey"])
+            store.client = boto3.client("s3", aws_access_key_id=pair[0], aws_secret_access_key=pair[1], **names)
+            stack.enter_context(closing(store.client))
+            # From this request on, the emulator checks signatures and rights.
+            url = f"http://{store.address}/moto-api/reset-auth"
+            urllib.request.urlopen(urllib.request.Request(url, b"0", {"Content-Type": "text/plain"})).close()
+            return store.environment | dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), pair, strict=True))
 
-    def enforce(self, is_enforced: bool) -> None:
-        """Let the emulator check the rights of every request from now on, or of none."""
-        num_free = b"0" if is_enforced else b"inf"  # requests whose rights are not checked
-        url = f"http://{self._address}/moto-api/reset-auth"
-        urllib.request.urlopen(urllib.request.Request(url, num_free, {"Content-Type": "text/plain"})).close()
+        yield store, grant
 
 
-def test_a_viewer_in_a_bucket_reads_everything_and_writes_nothing(everything, tmp_path):
+@pytest.fixture
+def viewed_azure(tmp_path) -> Iterator[tuple[Emulated, Grant]]:
+    """An emulated account of Azure, and the function that returns a token that may read and list."""
+    with azure(tmp_path) as store:
+
+        def grant() -> dict[str, str]:
+            name = AZURE["AZURE_STORAGE_ACCOUNT_NAME"]
+            token = generate_container_sas(
+                name,
+                BUCKET,
+                AZURE["AZURE_STORAGE_ACCOUNT_KEY"],
+                permission=ContainerSasPermissions(read=True, list=True),
+                expiry=datetime.now(UTC) + timedelta(hours=1),
+            )
+            endpoint = store.environment["AZURE_STORAGE_ENDPOINT"]
+            names = {"AZURE_STORAGE_ACCOUNT_NAME": name, "AZURE_STORAGE_ENDPOINT": endpoint}
+            return names | {"AZURE_STORAGE_SAS_TOKEN": token}
+
+        yield store, grant
+
+
+@pytest.mark.parametrize("fixture", ["viewed_amazon", pytest.param("viewed_azure", marks=pytest.mark.slow)])
+def test_a_viewer_in_a_bucket_reads_everything_and_writes_nothing(fixture, request, everything, tmp_path):
+    store, grant = request.getfixturevalue(fixture)
     folder = tmp_path / "out"
     folder.mkdir()
-    cache = tmp_path / "cache"
-    with amazon(tmp_path) as store:
-        for name, data in contents(everything / "ws").items():
-            if not name.startswith("."):
-                store.put(f"ws/{name}", data)
-        viewer = Viewer(store)
-        before = store.contents("ws")
-        viewer.enforce(True)
-        environment = viewer.environment | {"BACKBEAM_CACHE_DIR": str(cache)}
-        where = ("--workspace", store.uri("ws"))
-        read = [run_in_process(*words, *where, environment=environment) for words in reading(folder, everything)]
-        refused = [run_in_process(*words, *where, environment=environment) for words in writing(everything)]
-        viewer.enforce(False)
-        assert store.contents("ws") == before
+    for name, data in contents(everything / "ws").items():
+        if not name.startswith("."):
+            store.put(f"ws/{name}", data)
+    before = store.contents("ws")
+    environment = grant() | {"BACKBEAM_CACHE_DIR": str(tmp_path / "cache")}
+    where = ("--workspace", store.uri("ws"))
+    read = [run_in_process(*words, *where, environment=environment) for words in reading(folder, everything)]
+    refused = [run_in_process(*words, *where, environment=environment) for words in writing(everything)]
+    assert store.contents("ws") == before
     check_readings(read, folder)
     check_refusals(refused, "or they may not do this: 403")

@@ -111,10 +111,8 @@ def restore(archive: Path, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_copy_in_the_order_of_the_page_goes_on(take_copies, scenarios, server):
-    """What is complete in it is sound or repaired, and the interrupted command completes the rest."""
+    """What is complete in it is sound, and the interrupted command completes the rest."""
     for folder in take_copies(ordered_steps()):
-        if faults(folder / "ws"):
-            server.run(folder, ("verify", "--repair", "--workspace", "ws"))
         assert not faults(folder / "ws"), folder
         rerun = server.run(folder, scenarios.arguments("retrain"))
         assert rerun.code == 0, (folder, rerun)
