@@ -7,6 +7,7 @@ of the source in another order, which is another data set of the same size.
 import gzip
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -19,6 +20,7 @@ from tests.benchmarks.common import Output, PeerFailed, Row, errors_end, save
 from tests.helpers import backbeam, write_files
 
 RUN = "article-manual-seed1"
+PARTS = ("datasets", "runs", "tables", "pages", "registry", "others")
 Files: TypeAlias = dict[str, bytes]  # of IDX, decompressed, by name
 Command: TypeAlias = tuple[str, tuple[object, ...]]  # what it adds, and the words but for the workspace
 
@@ -45,8 +47,7 @@ def list_commands(folder: Path, files: Files) -> list[Command]:
     for night in (first, second, third):
         shutil.copytree(night, incoming / night.name)
     return [
-        ("data set", ("preprocess", "--dataset", first)),
-        ("validation", ("validate",)),
+        ("data set, validated", ("preprocess", "--dataset", first)),
         ("run", ("train",)),
         ("evaluation", ("evaluate",)),
         ("report", ("report",)),
@@ -55,21 +56,31 @@ def list_commands(folder: Path, files: Files) -> list[Command]:
         ("another night", ("retrain", "--dataset", third)),
         ("night without new data", ("retrain", "--dataset", third)),
         ("night with the data of three", ("retrain", "--dataset", f"{incoming}/*")),
-        ("prune --keep 1", ("prune", "--keep", 1)),
     ]
 
 
 def measure(commands: list[Command], workspace: Path) -> list[Row]:
     rows = []
+    before = Counter[str]()
     for what, words in commands:
-        before = list_sizes(workspace) if workspace.exists() else {}
         done = backbeam(*words, "--workspace", workspace)
         if done.code:
             raise PeerFailed(f"backbeam {words[0]} ended with code {done.code}: {done.err}")
-        after = list_sizes(workspace)
-        num_bytes = sum(after.values()) - sum(before.values())
-        rows.append({"what": what, "num_bytes": num_bytes, "num_files": len(after) - len(before)})
+        after = sum_parts(workspace)
+        rows.append({"what": what} | {part: after[part] - before[part] for part in PARTS})
+        before = after
     return rows
+
+
+def sum_parts(workspace: Path) -> Counter[str]:
+    """Return the bytes of each part of a workspace."""
+    parts = Counter[str]()
+    for path, num_bytes in list_sizes(workspace).items():
+        name = path.partition("/")[0]
+        if name == "reports":
+            name = "pages" if path.startswith("reports/pages/") else "tables"
+        parts[name if name in PARTS else "others"] += num_bytes
+    return parts
 
 
 def main(
@@ -79,8 +90,10 @@ def main(
     """Print the bytes and the files that each command adds to a workspace."""
     with errors_end("growth"), tempfile.TemporaryDirectory(prefix="backbeam-benchmark-") as folder:
         rows = measure(list_commands(Path(folder), read_source(source)), Path(folder) / "ws")
+        typer.echo("".join(["what adds bytes".ljust(30), *(f"{name:>14}" for name in (*PARTS, "together"))]))
         for row in rows:
-            typer.echo(f"{row['what']:<30}{row['num_bytes']:>14,} bytes{row['num_files']:>5} files")
+            numbers = [row[part] for part in PARTS]
+            typer.echo("".join([row["what"].ljust(30), *(f"{number:>14,}" for number in (*numbers, sum(numbers)))]))
         typer.echo(save(output, rows))
 
 
