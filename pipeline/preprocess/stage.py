@@ -224,7 +224,9 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
 
 def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", "made", *PictureOptions._fields})
+    options = origin.model_dump(
+        exclude={"format_version", "dataset_id", "first_label", "made", *PictureOptions._fields}
+    )
     pictures = PictureOptions(**{name: getattr(origin, name) for name in PictureOptions._fields})
     return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 

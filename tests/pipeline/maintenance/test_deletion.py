@@ -321,7 +321,9 @@ def test_the_age_of_a_data_set_is_recorded_and_survives_a_copy(workspace, tmp_pa
     assert items[f"datasets/{folder.name}"] == made
 
 
-def test_the_age_of_a_data_set_of_an_earlier_version_is_that_of_its_manifest_until_it_is_recorded(everything, workspace):
+def test_the_age_of_a_data_set_of_an_earlier_version_is_that_of_its_manifest_until_it_is_recorded(
+    everything, workspace
+):
     [folder] = workspace.glob("datasets/others-*")
     path = origin_path(workspace, folder.name)
     path.write_bytes(load_origin(workspace, folder.name).model_copy(update={"made": None}).to_json())
