@@ -16,12 +16,11 @@ from pipeline.storage.object_store import ObjectStore, _open
 from pipeline.storage.places import Place, place_of
 from pipeline.train.run_record import check_run
 from tests.earlier_formats import install_readers, write_earlier
-from tests.helpers import contents, run_in_process, without_time_made
+from tests.helpers import contents, run_in_process
 
 pytestmark = pytest.mark.thorough
 
 CHALLENGER = "article-manual-seed3"
-TIMES = ("when", "since", "previous", "record_sha256", "who")
 
 
 @pytest.fixture

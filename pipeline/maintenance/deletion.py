@@ -84,8 +84,8 @@ def prune_after_retrain(
         if problem.worth_retrying or received_signals():
             raise
         text = (
-            f"retention: warning: nothing was deleted, and the decision stands: {problem}; `backbeam verify` says what to "
-            "do, and the next retraining deletes"
+            f"retention: warning: nothing was deleted, and the decision stands: {problem}; `backbeam verify` says what "
+            "to do, and the next retraining deletes"
         )
         warn(text, "retention_failed", code=problem.exit_code, kind=type(problem).__name__)
         return DeletionResult({}, None, str(problem))
