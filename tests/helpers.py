@@ -178,6 +178,16 @@ def build_everything(folder: Path) -> Path:
     return folder
 
 
+def without_time_made(files: dict[str, Any]) -> dict[str, Any]:
+    """Return files of a workspace, by path, with the origins as objects without the time and the digest of its file."""
+    times = ("made", "record_sha256")
+
+    def drop(data: bytes) -> dict[str, Any]:
+        return {name: value for name, value in json.loads(data).items() if name not in times}
+
+    return {path: drop(data) if path.startswith("origins/") else data for path, data in files.items()}
+
+
 _KILLED = """
 import os, re, signal, sys
 from pipeline.cli.main import main

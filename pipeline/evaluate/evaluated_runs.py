@@ -117,7 +117,11 @@ def list_runs(workspace: Place) -> RunList:
                 num_examples[run.dataset_digest] = count_train_examples(workspace, run)
             changed = changed_from_recipe(run.config, num_examples[run.dataset_digest])
             runs.append(RunSummary(run, evaluation, changed))
-        except CorruptArtefact as problem:
+        except (CorruptArtefact, FileNotFoundError) as problem:
+            if not path.exists():  # another process has deleted the run meanwhile
+                continue
+            if isinstance(problem, FileNotFoundError):
+                raise
             problems.append(problem)
     runs.sort(key=lambda summary: summary.run.run_id)
     runs.sort(key=lambda summary: summary.run.finished, reverse=True)  # times in UTC and of one format

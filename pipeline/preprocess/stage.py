@@ -140,7 +140,7 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
     complete = (folder / MANIFEST_NAME).exists()
     build = partial(write_joint, folder, joint)
     data = run_unless_complete("preprocess", complete, build, check, context, log)
-    write_origin(context.workspace, describe_origin(data, config, config.datasets))
+    write_origin(context.workspace, describe_origin(data, config, config.datasets), is_new=not complete)
     return data
 
 
@@ -161,7 +161,7 @@ def _preprocess_source(
     complete = (folder / MANIFEST_NAME).exists()
     data = run_unless_complete(stage, complete, build, lambda: check_by_workers(context, folder), context, log)
     applied = replace(config, pictures=found.pictures)  # others would be refused when the part is built again alone
-    write_origin(context.workspace, describe_origin(data, applied, (name,)))
+    write_origin(context.workspace, describe_origin(data, applied, (name,)), is_new=not complete)
     num_source = {split: scan.num_examples for split, scan in found.scans.splits.items()}
     return JoinedPart(name, data, num_source, found.pictures)
 
@@ -224,7 +224,9 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
 
 def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
+    options = origin.model_dump(
+        exclude={"format_version", "dataset_id", "first_label", "made", *PictureOptions._fields}
+    )
     pictures = PictureOptions(**{name: getattr(origin, name) for name in PictureOptions._fields})
     return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
