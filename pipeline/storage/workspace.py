@@ -46,7 +46,7 @@ def existing_workspace(workspace: Place) -> Place:
 
 def is_workspace(folder: Path) -> bool:
     """Return whether a local folder is, or was, a workspace: whether a command has locked it."""
-    return (folder / ".lock").is_file()
+    return os.path.isfile(folder / ".lock")  # noqa: PTH113 - no error for a folder that this user may not read
 
 
 def local_folder_of(workspace: Place) -> Path:
