@@ -39,7 +39,8 @@ def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
             _exit(as_json, _describe_signal(received[0]))
         _fail(as_json, ErrorReport(problem.exit_code, type(problem).__name__, str(problem), problem.hint))
     except OSError as problem:
-        _fail(as_json, ErrorReport(StorageFailed.exit_code, StorageFailed.__name__, f"storage: {problem}"))
+        message = f"storage: {_describe_storage_error(problem)}"
+        _fail(as_json, ErrorReport(StorageFailed.exit_code, StorageFailed.__name__, message))
     except _UsageError as problem:
         if type(problem).__name__ == _HELP_WAS_SHOWN:
             sys.exit(problem.exit_code)
@@ -48,6 +49,12 @@ def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
         if received:
             _exit(as_json, _describe_signal(received[0]))
         raise
+
+
+def _describe_storage_error(problem: OSError) -> str:
+    # The system names no file if it is asked for the current folder.
+    is_current_folder = isinstance(problem, FileNotFoundError) and problem.filename is None
+    return "the current folder was deleted: change to one that exists" if is_current_folder else str(problem)
 
 
 def _fail(as_json: bool, report: ErrorReport) -> NoReturn:

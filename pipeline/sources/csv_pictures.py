@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from model.errors import BadInput
+from pipeline.progress import warn
 from pipeline.sources.blocks import ClassCount, SourceInfo, SourceScan, SplitScan
+from pipeline.sources.catalog import SPLITS
 from pipeline.sources.csv_columns import CsvColumns
 from pipeline.sources.csv_files import CsvSource
 from pipeline.sources.csv_lines import read_labels, read_paths, read_pieces
@@ -77,7 +79,7 @@ def _scan_rows(file: Place, columns: CsvColumns, split: str, finder: FormatFinde
     for piece in read_pieces(file, columns):
         labels = read_labels(piece.lines, columns, str(file))
         paths = read_paths(piece.lines, columns, str(file))
-        root = root or _find_root(_check_local(file), split, paths[:_TRIED])
+        root = root or _find_root(_check_local(file), paths[:_TRIED], split)
         for label, path in zip(labels, paths, strict=True):
             yield _Row(root, label, _scan_picture(root, path, finder))
 
@@ -88,7 +90,7 @@ def read_pictures(file: Place, columns: CsvColumns) -> Iterator[StoredImage]:
     number = 0
     for piece in read_pieces(file, columns):
         paths = read_paths(piece.lines, columns, str(file))
-        root = root or _find_root(_check_local(file), "test", paths[:_TRIED])
+        root = root or _find_root(_check_local(file), paths[:_TRIED], "test", *SPLITS)
         for path in paths:
             fault = _find_fault(root, path) or find_problem(root / path)
             data = None if fault else read_range(root / path, 0, MAX_ENCODED_BYTES + 1)
@@ -102,17 +104,20 @@ def _check_local(file: Place) -> Path:
     return file
 
 
-def _find_root(file: Path, split: str, paths: list[str]) -> Path:
+def _find_root(file: Path, paths: list[str], *splits: str) -> Path:
     """Return the folder where the paths of a file begin: of some usual ones, the first that has most of the pictures.
 
-    paths are of the first rows; not of one row alone, whose picture may be missing.
+    paths are of the first rows; not of one row alone, whose picture may be missing. splits are those that the file may
+    be of.
     """
-    stem = file.name.split(".")[0]
-    roots = [
-        file.parent,
-        *(file.parent / name for name in (stem, split, "images", f"{stem}_images", f"{split}_images")),
-    ]
-    return max(roots, key=lambda root: sum(not _find_fault(root, path) for path in paths))
+    names = (file.name.split(".")[0], *splits)
+    folders = (*names, "images", *(f"{name}_images" for name in names))
+    roots = dict.fromkeys([file.parent, *(file.parent / folder for folder in folders)])
+    counts = {root: sum(not _find_fault(root, path) for path in paths) for root in roots}
+    [first, *others] = [root for root, count in counts.items() if count == max(counts.values())]
+    if others and counts[first]:
+        warn(f"{file}: its pictures are taken from {first}; {others[0]} has them too")
+    return first
 
 
 def _scan_picture(root: Path, path: str, finder: FormatFinder) -> ImageFile:
@@ -128,7 +133,7 @@ def _find_fault(root: Path, path: str) -> str:
     if not path:
         return "the path is missing"
     if "\0" in path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        return f"the path {path!r} leads out of the folder of the CSV file"
+        return f"the path {path!r} is absolute, or leads out of the folder of the CSV file"
     try:
         if not os.path.lexists(root / path):
             return f"no file {path} in {root.name}"

@@ -26,9 +26,16 @@ from pipeline.sources.blocks import (
     SplitScan,
     changed_since_scan,
 )
-from pipeline.sources.catalog import InapplicableOption, PictureOptions
+from pipeline.sources.catalog import InapplicableOption
 from pipeline.sources.compressed import decompress_files, open_decompressed
-from pipeline.sources.csv_columns import CsvColumns, HasNoRows, detect_csv_columns, read_first_lines
+from pipeline.sources.csv_columns import (
+    INDEX_NAMES,
+    CsvColumns,
+    HasNoRows,
+    detect_csv_columns,
+    find_names,
+    read_first_lines,
+)
 from pipeline.sources.csv_files import CSV, CsvSource, holds_csv_files, is_emnist_csv
 from pipeline.sources.csv_lines import read_labels, read_pieces, read_pixels, read_splits
 from pipeline.sources.held_out import with_held_out
@@ -132,7 +139,10 @@ def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
         empty = None
         for file in files:
             try:
-                columns[file] = _read_columns_of(file, source.options)
+                lines = _read_first_lines_of(file)
+                if columns:
+                    _check_has_labels(file, find_names(lines, str(file)), *next(iter(columns.items())))
+                columns[file] = detect_csv_columns(lines, source.options, str(file))
             except HasNoRows as error:
                 empty = empty or error
                 continue
@@ -144,10 +154,23 @@ def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
     return columns
 
 
-def _read_columns_of(file: Place, options: PictureOptions) -> CsvColumns:
+def _read_first_lines_of(file: Place) -> list[str]:
     with open_decompressed(file) as stream:
-        lines, _ = read_first_lines(stream, str(file))
-    return detect_csv_columns(lines, options, str(file))
+        return read_first_lines(stream, str(file))[0]
+
+
+def _check_has_labels(file: Place, names: tuple[str, ...], first_file: Place, first: CsvColumns) -> None:
+    """Raise BadInput if a file has the columns of the first one but that of labels, as the test files of contests."""
+    label = first.names[first.label or 0]
+    if first.has_header:
+        is_without = label not in names and {*names} <= {*first.names, *INDEX_NAMES}
+    else:
+        is_without = len(names) == len(first.names) - 1
+    if is_without:
+        raise BadInput(
+            f"{file}: it has no labels: no column {label!r}, as {first_file} has; a test split needs them; to hold out "
+            f"one of the file that has them, give --dataset {first_file} --test-share 0.2"
+        )
 
 
 def _scan_files(

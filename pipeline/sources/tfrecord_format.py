@@ -19,6 +19,7 @@ from model.errors import BadInput
 MAX_RECORD_BYTES = 2**24 + 2**16  # an image of MAX_EXAMPLE_BYTES and what describes it; a parsed one takes some more
 _HEADER = Struct("<QI")  # length, masked checksum of the length
 _FOOTER_BYTES = 4  # masked checksum of the payload
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how streams of ZLIB begin
 _FRAME_BYTES = _HEADER.size + _FOOTER_BYTES
 _LENGTH_BYTES = 8
 
@@ -41,7 +42,8 @@ def read_records(stream: BinaryIO, name: str) -> Iterator[StoredRecord]:
             raise BadInput(f"{where}: truncated: {len(header)} bytes of a header, expected {_HEADER.size}")
         length, checksum = _HEADER.unpack(header)
         if checksum != mask_checksum(google_crc32c.value(header[:_LENGTH_BYTES])):
-            raise BadInput(f"{where}: the checksum of its length is wrong: the file is damaged, or no TFRecord file")
+            kind = "compressed by ZLIB: write it with GZIP" if header[:2] in _ZLIB else "damaged, or no TFRecord file"
+            raise BadInput(f"{where}: the checksum of its length is wrong: the file is {kind}")
         if length > MAX_RECORD_BYTES:
             raise BadInput(f"{where}: {length} bytes, expected at most {MAX_RECORD_BYTES}")
         rest = stream.read(length + _FOOTER_BYTES)

@@ -37,7 +37,7 @@ from pipeline.sources.layouts import SourceLayout, one_task
 from pipeline.sources.picture_style import Channel
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
 from pipeline.sources.split_column import with_split_column
-from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
+from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, holds_split_files
 from pipeline.sources.tfrecord_features import (
     ExampleFeatures,
     StoredExample,
@@ -297,7 +297,7 @@ LAYOUT = SourceLayout(
     options=frozenset(
         {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share"}
     ),
-    holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
+    holds=partial(holds_split_files, kind=_TFRECORD),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
     scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
     file_name=_TFRECORD.pattern,

@@ -37,6 +37,14 @@ def end_with(problem, *received, after=None):
     return ended.value.code
 
 
+def test_deleted_current_folder_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run_main(monkeypatch, capsys, "runs")
+    assert (code, err) == (5, "backbeam: storage: the current folder was deleted: change to one that exists\n")
+
+
 def test_error_is_an_object(tmp_path, monkeypatch, capsys):
     (tmp_path / "runs").mkdir()
     arguments = ("champion", "--workspace", str(tmp_path), "--json")
