@@ -12,6 +12,7 @@ from math import isnan
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rjsmin import jsmin
 
 from pipeline.progress import format_percent
 
@@ -19,10 +20,11 @@ STYLE = ("page.css",)
 # modules, each after those that it imports
 SCRIPTS = (
     *("network.js", "start.js", "tape.js", "training.js", "page_model.js", "address.js", "layout.js"),
-    *("drawing.js", "equations.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
+    *("drawing.js", "page.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
     *("stage_viewer.js", "training_panel.js", "check_panel.js", "unit_panel.js", "drawing_pad.js", "inspector.js"),
 )
 
+CURVE_SCRIPTS = ("chart.js", "curve.js")  # of pages with learning curves
 INDEX_SCRIPTS = ("listing.js",)  # of the index page
 
 
@@ -43,6 +45,10 @@ def _format_decimal(number: float | None, digits: int = 4) -> str:
     return "-" if number is None or isnan(number) else f"{number:.{digits}g}"
 
 
+def _format_subscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -52,7 +58,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": format_percent, "whole": "{:,}".format, "decimal": _format_decimal}
+    environment.filters |= {
+        "percent": format_percent,
+        "whole": "{:,}".format,
+        "decimal": _format_decimal,
+        "subscript": _format_subscript,
+    }
     return environment
 
 
@@ -66,12 +77,13 @@ def _read_templates(names: tuple[str, ...]) -> str:
 def _bundle_scripts(names: tuple[str, ...]) -> str:
     """Return modules as one script, as a page that is a single file cannot import others.
 
-    Each module exports one constant of its own name, so that the names do not collide. Comments and indentation, a
-    fifth of the bytes, are left out.
+    Each module exports one constant of its own name, so that the names do not collide. Comments and the space that
+    does not matter, a third of the bytes, are left out.
     """
-    lines = re.sub(r"^ */\*.*?\*/$", "", _read_templates(names), flags=re.DOTALL | re.MULTILINE).splitlines()
-    code = [line.strip().removeprefix("export ") for line in lines]
-    return "\n".join(['"use strict";', *(line for line in code if line and not line.startswith(("import ", "//")))])
+    modules = re.sub(r"^import .*\n", "", _read_templates(names), flags=re.MULTILINE)
+    code = re.sub(r"^export ", "", modules, flags=re.MULTILINE)
+    minified: str = jsmin(code)
+    return f'"use strict";{minified}'
 
 
 def _digest(text: str) -> str:

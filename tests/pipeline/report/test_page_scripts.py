@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.html import INDEX_SCRIPTS, SCRIPTS
+from pipeline.report.html import CURVE_SCRIPTS, INDEX_SCRIPTS, SCRIPTS
 
 SCRIPT_TESTS = Path(__file__).parent / "scripts"
 MISSING = "needs Node.js 18 or later, whose test runner runs the tests in tests/pipeline/report/scripts"
@@ -24,7 +24,7 @@ def node():
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SCRIPT_TESTS.glob("*.test.js")))
 def test_the_tests_of_the_modules_pass(name, node, tmp_path):
-    for script in (*SCRIPTS, *INDEX_SCRIPTS):
+    for script in (*SCRIPTS, *CURVE_SCRIPTS, *INDEX_SCRIPTS):
         (tmp_path / script).write_bytes((files("pipeline.report") / "templates" / script).read_bytes())
     (tmp_path / "package.json").write_text(json.dumps({"type": "module"}))  # .js files are modules then
     shutil.copy(SCRIPT_TESTS / name, tmp_path)
