@@ -74,7 +74,8 @@ export const chart = (() => {
       const dots = lines.map((line) => line.find(([at]) => at === marked));
       const plot = element.querySelector("svg");
       plot.innerHTML = drawTicks(x, y) + drawLines(x, y, lines, classes) + drawDots(x, y, dots, classes);
-      plot.ariaLabel = `${caption}; at last: ${last.slice(1).map((value, i) => `${names[i]} ${y.format(value)}`).join(", ")}`;
+      const told = last.slice(1).map((value, i) => `${names[i]} ${y.format(value)}`);
+      plot.ariaLabel = `${caption}; at last: ${told.join(", ")}`;
     }
 
     function add(step, values) {

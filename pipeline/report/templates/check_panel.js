@@ -20,7 +20,8 @@ export const checkPanel = (() => {
       { layer, name: "biases", symbol: `b${stages.lower(layer + 1)}`, columns: 0 },
     ]);
 
-  const nameOf = ({ columns, symbol }, at) => `${symbol}[${columns ? `${Math.floor(at / columns)}, ${at % columns}` : at}]`;
+  const positionOf = (columns, at) => (columns ? `${Math.floor(at / columns)}, ${at % columns}` : at);
+  const nameOf = ({ columns, symbol }, at) => `${symbol}[${positionOf(columns, at)}]`;
 
   // Return the positions of the values with the largest absolute values.
   const largestPositions = (values) =>

@@ -38,7 +38,9 @@ def expected(row):
 
 
 def tick_labels(driver):
-    return [each.text for each in plots(driver)[0].find_elements(By.CSS_SELECTOR, "text[text-anchor=middle]:not(.label)")]
+    return [
+        each.text for each in plots(driver)[0].find_elements(By.CSS_SELECTOR, "text[text-anchor=middle]:not(.label)")
+    ]
 
 
 def press_button(driver, name):
