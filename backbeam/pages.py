@@ -19,7 +19,7 @@ def report(
     *,
     workspace: PathOrUri = DEFAULT_WORKSPACE,
     to: PathOrUri | None = None,
-    all: bool = False,  # noqa: A002 - the name of the command's option
+    all: bool = False,
 ) -> "Report":
     """Write the page of one run, by default of the evaluated run trained last, or the comparison of several.
 

@@ -9,7 +9,6 @@ from pipeline.cli import options
 from pipeline.cli.command_setup import open_workspace
 from pipeline.cli.output import print_result
 from pipeline.cli.stage_options import DatasetChoice
-from pipeline.storage.places import Place
 
 
 def runs(
