@@ -21,7 +21,8 @@ STYLE = ("page.css",)
 SCRIPTS = (
     *("network.js", "start.js", "tape.js", "training.js", "page_model.js", "address.js", "layout.js"),
     *("drawing.js", "page.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
-    *("stage_viewer.js", "training_panel.js", "check_panel.js", "unit_panel.js", "drawing_pad.js", "inspector.js"),
+    *("stage_viewer.js", "training_panel.js", "rate_panel.js", "check_panel.js", "unit_panel.js"),
+    *("drawing_pad.js", "inspector.js"),
 )
 
 CURVE_SCRIPTS = ("chart.js", "curve.js")  # of pages with learning curves

@@ -64,16 +64,22 @@ export const chart = (() => {
       innerHTML: `<figcaption>${caption}</figcaption><svg viewBox="0 0 440 250" role="img"></svg><ul class="legend">${legend}</ul>`,
     });
     let points = []; // [x, value of each line]
+    let before = []; // those before the lines were cleared
 
     function replace(all, marked) {
       points = all;
       const last = points.at(-1) ?? [];
-      const x = fixedX ?? { low: 0, high: Math.max(1, last[0] || 0), format: formatNumber };
-      const y = fixedY ?? fit([0, ...points.flatMap((point) => point.slice(1)).filter(Number.isFinite)]);
-      const lines = names.map((_, i) => points.map((point) => [point[0], Math.min(Math.max(point[i + 1], y.low), y.high)]));
+      const both = [...points, ...before];
+      const x = fixedX ?? { low: 0, high: Math.max(10, ...both.map(([at]) => at)), format: formatNumber };
+      const y = fixedY ?? fit([0, ...both.flatMap((point) => point.slice(1)).filter(Number.isFinite)]);
+      const lineOf = (from) => (_, i) =>
+        from.filter((point) => Number.isFinite(point[i + 1])).map((point) => [point[0], Math.min(Math.max(point[i + 1], y.low), y.high)]);
+      const lines = names.map(lineOf(points));
+      const earlier = names.map(lineOf(before));
       const dots = lines.map((line) => line.find(([at]) => at === marked));
       const plot = element.querySelector("svg");
-      plot.innerHTML = drawTicks(x, y) + drawLines(x, y, lines, classes) + drawDots(x, y, dots, classes);
+      plot.innerHTML =
+        drawTicks(x, y) + drawLines(x, y, earlier, names.map(() => "before")) + drawLines(x, y, lines, classes) + drawDots(x, y, dots, classes);
       const told = last.slice(1).map((value, i) => `${names[i]} ${y.format(value)}`);
       plot.ariaLabel = `${caption}; at last: ${told.join(", ")}`;
     }
@@ -83,7 +89,13 @@ export const chart = (() => {
       replace(all.length > MOST_POINTS ? all.filter((_, i) => i % 2 === 0 || i === all.length - 1) : all, step);
     }
 
-    return { element, add, replace, clear: () => replace([], null) };
+    // Begin anew; what was there before stays as a faint line, to compare with.
+    function clear() {
+      if (points.length > 1) before = points;
+      replace([], null);
+    }
+
+    return { element, add, replace, clear };
   }
 
   return { formatNumber, formatShare, ticks, fit, valueAt, drawTicks, drawLines, drawDots, xAt, make };

@@ -4,6 +4,7 @@ import { drawingPad } from "./drawing_pad.js";
 import { page } from "./page.js";
 import { pageModel } from "./page_model.js";
 import { pictures } from "./pictures.js";
+import { ratePanel } from "./rate_panel.js";
 import { stageViewer } from "./stage_viewer.js";
 import { trainingPanel } from "./training_panel.js";
 import { unitPanel } from "./unit_panel.js";
@@ -91,7 +92,7 @@ export const inspector = (() => {
     const panel = trainingPanel.make(model, makeUpdate(viewer, panels));
     const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
     const unit = unitPanel.make(model, nextBatch);
-    panels.push(checkPanel.make(model, nextBatch), unit);
+    panels.push(ratePanel.make(model, nextBatch), checkPanel.make(model, nextBatch), unit);
     addSpecimens("test", test, model, viewer.inspect);
     addSpecimens("train-examples", train, model, viewer.inspect);
     const choose = (example) => {

@@ -22,10 +22,11 @@ export const network = (() => {
 
   const softmax = (z) => logSoftmax(z).map(Math.exp);
 
-  // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz
+  // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz; slope, if delta is the difference times it: a -> da/dz
   const outputs = {
     "sigmoid quadratic": {
       value: (z) => z.map(sigmoid),
+      slope: activations.sigmoid.slope,
       loss: (z, y) => quadratic(z.map(sigmoid), y),
       delta: (a, y) => a.map((value, i) => (value - y[i]) * value * (1 - value)),
     },
@@ -116,13 +117,15 @@ export const network = (() => {
     const { a, z } = forward(functions, layers, x);
     const last = layers.length;
     const delta = [];
+    const back = []; // dC/da
     delta[last] = functions.output.delta(a[last], y).map((value) => value / size);
     for (let l = last; l >= 1; l--) {
       addGradients(gradients[l - 1], a[l - 1], delta[l]);
-      const slopeAt = (value, k) => value * functions.hidden.slope(a[l - 1][k]);
-      if (l > 1) delta[l - 1] = inputGradient(layers[l - 1], delta[l]).map(slopeAt);
+      if (l === 1) break;
+      back[l - 1] = inputGradient(layers[l - 1], delta[l]);
+      delta[l - 1] = back[l - 1].map((value, k) => value * functions.hidden.slope(a[l - 1][k]));
     }
-    return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
+    return { a, z, delta, back, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
   }
 
   // Return the parameters after one step of gradient descent, without momentum; gradients are in the structure of the layers.

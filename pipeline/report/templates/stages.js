@@ -1,3 +1,4 @@
+import { chart } from "./chart.js";
 import { network } from "./network.js";
 import { page } from "./page.js";
 import { pictures } from "./pictures.js";
@@ -13,8 +14,6 @@ export const stages = (() => {
   const edgeOf = (layer, inputs) => (index) => ({ kind: "edge", layer, unit: Math.floor(index / inputs), from: index % inputs });
   const pixelOf = (from) => ({ kind: "pixel", from });
 
-  const VECTORS = { weighted: ["z", "z"], value: ["a", "a"], delta: ["∇z", "delta"] }; // symbol, and name in the pass
-
   const list = () =>
     Array.from(page.byId("steps").children, (item) => ({ ...item.dataset, layer: Number(item.dataset.layer), item }));
 
@@ -22,22 +21,74 @@ export const stages = (() => {
   const showClasses = ({ model, example }, caption, vectors) =>
     pictures.outputs(caption, vectors, model.classNames, example.target, unitOf(model.layers.length));
 
+  // Show vectors with a value for each unit of a layer, {name: values}, of which the last is said.
+  function showLayer(shown, layer, vectors) {
+    const entries = Object.entries(vectors);
+    const [name, values] = entries.at(-1);
+    const figures =
+      layer === shown.model.layers.length
+        ? [showClasses(shown, `${name}, class by class`, vectors)]
+        : entries.map((entry) => pictures.vector(...entry, unitOf(layer)));
+    return { said: saidOf(name, values), figures };
+  }
+
+  // Draw an activation with its tangent at the weighted input of a unit.
+  function showSlope({ pass }, layer, unit, valueOf, slope) {
+    const [z, a] = [pass.z[layer][unit], pass.a[layer][unit]];
+    const end = Math.max(6, Math.ceil(Math.abs(z)) + 2);
+    const ends = Array.from({ length: 81 }, (_, i) => (i / 40 - 1) * end);
+    const points = [...ends, z].sort((x, y) => x - y).map((x) => [x, valueOf(x), Math.abs(x - z) < 2 ? a + slope * (x - z) : NaN]);
+    const axes = { x: { low: -end, high: end, format: chart.formatNumber }, y: chart.fit(points.map(([, value]) => value)) };
+    const caption = `Its slope at z${lower(layer)}[${unit}] = ${pictures.written(z)} is ${pictures.written(slope)}`;
+    const drawn = chart.make(caption, ["the function", "its tangent"], axes);
+    drawn.replace(points, z);
+    return drawn.element;
+  }
+
+  // Return the loss of the example after a step with twice the rates.
+  function lossAfterTwice({ model, pass, example }) {
+    const { config, functions, layers, settings } = model;
+    const [weights_rate, biases_rate] = [2 * settings.weights_rate, 2 * settings.biases_rate];
+    const next = network.descend({ ...config, weights_rate, biases_rate }, layers, pass.gradients);
+    return functions.output.loss(network.forward(functions, next, example.x).z.at(-1), example.y);
+  }
+
   const describers = {
     input: ({ model: { height, width }, example, pass }) => ({
       said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
       figures: [pictures.image("a₀", pass.a[0], height, width, pixelOf)],
     }),
 
-    vector(shown, { kind, layer }) {
+    weighted: (shown, { layer }) => showLayer(shown, layer, { [`z${lower(layer)}`]: shown.pass.z[layer] }),
+
+    value(shown, { layer }) {
       const { layers, classNames } = shown.model;
-      const [symbol, key] = VECTORS[kind];
-      const name = `${symbol}${lower(layer)}`;
-      const values = shown.pass[key][layer];
-      if (layer < layers.length) return { said: saidOf(name, values), figures: [pictures.vector(name, values, unitOf(layer))] };
+      const values = shown.pass.a[layer];
+      const { said, figures } = showLayer(shown, layer, { [`a${lower(layer)}`]: values });
+      if (layer < layers.length) return { said, figures };
       const answer = network.largest(values);
+      return { said: `The largest output is ${pictures.written(values[answer])}: the answer is ${classNames[answer]}.`, figures };
+    },
+
+    // Show the difference times the slope, where there is one, and the slope itself on the function.
+    delta(shown, { layer }) {
+      const { model, pass } = shown;
+      const { hidden, output } = model.functions;
+      const isOutput = layer === model.layers.length;
+      const errors = pass.delta[layer];
+      const error = { [`∇z${lower(layer)}`]: errors };
+      if (isOutput && !output.slope) return showLayer(shown, layer, error);
+      const back = isOutput ? pass.difference : pass.back[layer];
+      const slopes = pass.a[layer].map(isOutput ? output.slope : hidden.slope);
+      const unit = network.largest(back.map(Math.abs));
+      const valueOf = isOutput ? (z) => output.value([z])[0] : hidden.value;
+      const numbers = [back[unit], slopes[unit], errors[unit]].map(pictures.written);
+      const { figures } = showLayer(shown, layer, { [`∇a${lower(layer)}`]: back, "times the slope": slopes, ...error });
       return {
-        said: kind === "value" ? `The largest output is ${pictures.written(values[answer])}: the answer is ${classNames[answer]}.` : saidOf(name, values),
-        figures: [showClasses(shown, `${name}, class by class`, { [name]: values })],
+        said:
+          `${isOutput ? "Output" : "Unit"} ${isOutput ? model.classNames[unit] : unit} has the largest ∇a${lower(layer)}, ${numbers[0]}. ` +
+          `Its slope is ${numbers[1]}, so its ∇z${lower(layer)} is ${numbers[2]}.`,
+        figures: [...figures, showSlope(shown, layer, unit, valueOf, slopes[unit])],
       };
     },
 
@@ -64,16 +115,18 @@ export const stages = (() => {
     descent(shown, { layer }) {
       const { model, pass, after } = shown;
       const { weights_rate, biases_rate } = model.settings;
-      const [weights, biases, before, then] = [weights_rate, biases_rate, pass.loss, after.loss].map(pictures.written);
+      const told = [weights_rate, biases_rate, pass.loss, after.loss, lossAfterTwice(shown)].map(pictures.written);
       const columns = { before: pass.a[layer], after: after.a[layer] };
       return {
-        said: `With rates of ${weights} for weights and ${biases} for biases, the loss of this example goes from ${before} to ${then}.`,
+        said:
+          `With rates of ${told[0]} for weights and ${told[1]} for biases, the loss of this example goes from ${told[2]} to ${told[3]}. ` +
+          `With twice these rates it would go to ${told[4]}.`,
         figures: [showClasses(shown, `a${lower(layer)} before and after the step`, columns)],
       };
     },
   };
 
-  const describe = (shown, stage) => (describers[stage.kind] ?? describers.vector)(shown, stage);
+  const describe = (shown, stage) => describers[stage.kind](shown, stage);
 
   return { lower, list, describe };
 })();

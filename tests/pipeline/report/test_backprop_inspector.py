@@ -31,7 +31,9 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
         assert inspector(driver, "said").text
         assert inspector(driver, "said").get_attribute("aria-live") == "polite"
         [shown] = driver.find_elements(By.CSS_SELECTOR, "#inspector-steps > li:not([hidden])")
-        assert shown.find_elements(By.TAG_NAME, "math")
+        equations = shown.find_elements(By.TAG_NAME, "math")
+        assert equations
+        assert all(each.size["height"] < 60 for each in equations)  # on one line, as an equation is
         assert inspector(driver, "pictures").find_elements(By.TAG_NAME, "figure")
         titles.append(inspector(driver, "title").text)
         driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
