@@ -1,7 +1,7 @@
 """The public API of backbeam: the names that programs may import.
 
-`run`, `preprocess`, `validate`, `train`, `evaluate`, `retrain` and `report` do what the commands of the same names do;
-`open_workspace` reads what they wrote. They return records and raise `BackbeamError`. This package turns keyword
+`run`, `preprocess`, `validate`, `train`, `evaluate`, `retrain`, `report` and `learn` do what the commands of the same
+names do; `open_workspace` reads what they wrote. They return records and raise `BackbeamError`. This package turns keyword
 arguments into the configurations of `pipeline` (stages, storage, command line) and `model` (the network and its
 training), where the code is. Their modules may move between releases; names in `backbeam` do not.
 
@@ -10,7 +10,8 @@ training), where the code is. Their modules may move between releases; names in 
 
 from importlib.metadata import version
 
-from backbeam.jobs import evaluate, preprocess, report, retrain, run, train, validate
+from backbeam.jobs import evaluate, preprocess, retrain, run, train, validate
+from backbeam.pages import learn, report
 from backbeam.workspace import Workspace, WorkspaceDataset, WorkspaceRun, open_workspace
 from model.errors import (
     BackbeamError,
@@ -41,6 +42,7 @@ __all__ = [
     "WorkspaceRun",
     "__version__",
     "evaluate",
+    "learn",
     "open_workspace",
     "preprocess",
     "report",

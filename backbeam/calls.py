@@ -1,9 +1,12 @@
 """Show messages, translate errors and check arguments: the part that all functions of the public API share."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, signature
+from os import PathLike
+from pathlib import Path
 
+from backbeam.settings import PathOrUri
 from model.errors import BadUsage, StorageFailed
 
 
@@ -38,3 +41,15 @@ def check_keywords(function: Callable[..., object], settings: Mapping[str, objec
                 f"{function.__name__}: no such argument: {shown(name)}{nearest(name, known)}; there are: "
                 f"{', '.join(known)}"
             )
+
+
+def as_list(values: PathOrUri | Sequence[PathOrUri]) -> list[str]:
+    """Return one value, or several, as texts."""
+    return [str(values)] if isinstance(values, (str, PathLike)) else [str(value) for value in values]
+
+
+def as_path(path: PathOrUri | None) -> Path | None:
+    """Return a path of this machine, with ~ replaced; raises BadUsage for a URI, which would become a local name."""
+    from pipeline.storage.places import local_path
+
+    return None if path is None else local_path(str(path))

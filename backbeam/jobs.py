@@ -6,11 +6,9 @@ Each call locks its workspace as the command does. Heavy imports are lazy.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from backbeam.calls import called_from_python, check_keywords
+from backbeam.calls import as_list, as_path, called_from_python, check_keywords
 from backbeam.settings import (
     DatasetSettings,
     EvaluateSettings,
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings
     from pipeline.preprocess.stage import DatasetConfig
     from pipeline.registry.retrain import RetrainResult
-    from pipeline.report.report import Report
     from pipeline.stages import JobResult, ValidatedDataset
     from pipeline.storage.places import Place
     from pipeline.train.checkpoint_policy import CheckpointPolicy
@@ -217,7 +214,7 @@ def retrain(
             dataset=_dataset_config(dataset, settings),
             training=training,
             warm_start=warm_start,
-            policy=resolve_promotion(_path(config)),
+            policy=resolve_promotion(as_path(config)),
             checks=_checks(config),
             baseline=baseline,
             slicings=_slicings(config, slices),
@@ -228,40 +225,16 @@ def retrain(
         )
         context = _context(workspace, settings)
         check_single_process(context, training, tensorboard)
-        rule = resolve_kept(_path(config))
+        rule = resolve_kept(as_path(config))
         with _lock(context.workspace, settings):
             result = retraining.retrain(context, job, StageLog())
             prune_after_retrain(context.workspace, rule, job, result)
         return result
 
 
-def report(
-    runs: str | Sequence[str] = (), *, workspace: PathOrUri = DEFAULT_WORKSPACE, to: PathOrUri | None = None
-) -> "Report":
-    """Write the page of one run, by default of the evaluated run trained last, or the comparison of several."""
-    with called_from_python(False, workspace, to):
-        from pipeline.registry.history import resolve_run
-        from pipeline.report.report import write_report
-        from pipeline.storage.workspace import existing_workspace
-
-        place = existing_workspace(_context(workspace, {}).workspace)
-        return write_report(place, [resolve_run(place, name) for name in _listed(runs)], _path(to))
-
-
-def _listed(values: PathOrUri | Sequence[PathOrUri]) -> list[str]:
-    return [str(values)] if isinstance(values, (str, PathLike)) else [str(value) for value in values]
-
-
-def _path(path: PathOrUri | None) -> Path | None:
-    """Return a path of this machine, with ~ replaced; raises BadUsage for a URI, which would become a local name."""
-    from pipeline.storage.places import local_path
-
-    return None if path is None else local_path(str(path))
-
-
 def _texts(dataset: Sources, settings: Mapping[str, Any]) -> list[str]:
     """Return the arguments that may be URIs."""
-    return [*_listed(dataset), *_listed(settings.get("data_dir") or [])]
+    return [*as_list(dataset), *as_list(settings.get("data_dir") or [])]
 
 
 def _lock(workspace: "Place", settings: Mapping[str, Any]) -> AbstractContextManager[None]:
@@ -294,9 +267,9 @@ def _dataset_config(dataset: Sources, settings: Mapping[str, Any]) -> "DatasetCo
     if "data_dir" in given:
         given["data_dir"] = str(given["data_dir"])
     if "cache_dir" in given:
-        given["cache_dir"] = _path(given["cache_dir"])
+        given["cache_dir"] = as_path(given["cache_dir"])
     pictures = PictureOptions(**{name: given.pop(name) for name in PictureOptions._fields if name in given})
-    return DatasetConfig(datasets=tuple(_listed(dataset)), pictures=pictures, **given)
+    return DatasetConfig(datasets=tuple(as_list(dataset)), pictures=pictures, **given)
 
 
 def _training_configs(
@@ -307,13 +280,13 @@ def _training_configs(
 
     changes = {name: settings.get(name) for name in TrainingSettings.__annotations__}
     checked_seeds = None if seeds is None else parse_seeds(",".join(map(str, seeds)))
-    return resolve_trainings(_path(config), changes | {"recipe": recipe}, checked_seeds)
+    return resolve_trainings(as_path(config), changes | {"recipe": recipe}, checked_seeds)
 
 
 def _checks(config: PathOrUri | None) -> Any:
     from pipeline.cli.config import resolve_validation
 
-    return resolve_validation(_path(config))
+    return resolve_validation(as_path(config))
 
 
 def _checkpoints(settings: Mapping[str, Any]) -> "CheckpointPolicy":
@@ -325,4 +298,4 @@ def _checkpoints(settings: Mapping[str, Any]) -> "CheckpointPolicy":
 def _slicings(config: PathOrUri | None, slices: Mapping[str, str] | None) -> "Slicings":
     from pipeline.cli.config import resolve_evaluation
 
-    return resolve_evaluation(_path(config), [f"{name}={place}" for name, place in (slices or {}).items()])
+    return resolve_evaluation(as_path(config), [f"{name}={place}" for name, place in (slices or {}).items()])

@@ -34,26 +34,20 @@ def learn(
     """Write the inspector of back-propagation as one HTML page; a small network is trained first if there is none."""
     from pipeline.cli.open_page import check_can_open, open_page
     from pipeline.cli.overview_output import build_report_output
+    from pipeline.evaluate.evaluated_runs import has_evaluated_run
     from pipeline.registry.history import resolve_run
     from pipeline.report.report import write_inspector
 
     process.configure_messages()
     if open_it:
         check_can_open(to or workspace)
-    if run is None and not _has_evaluated_run(workspace):
+    if run is None and not has_evaluated_run(workspace):
         _train_small_run(context, workspace, process)
     place = open_workspace(context, workspace)
     written = write_inspector(place, [resolve_run(place, run)] if run else [], to)
     process.print_result(*build_report_output(written))
     if open_it:
         open_page(written.path)
-
-
-def _has_evaluated_run(workspace: Place) -> bool:
-    from pipeline.evaluate.evaluation_record import EVALUATION_NAME
-    from pipeline.storage.files import list_folders_with
-
-    return bool(list_folders_with(workspace / "runs", EVALUATION_NAME))
 
 
 def _train_small_run(context: typer.Context, workspace: Place, process: ProcessOptions) -> None:

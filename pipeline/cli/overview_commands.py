@@ -1,7 +1,7 @@
 """The commands runs, show, compare, report and inspect. Heavy imports are lazy."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,10 +9,6 @@ from pipeline.cli import options
 from pipeline.cli.command_setup import open_workspace
 from pipeline.cli.output import print_result
 from pipeline.cli.stage_options import DatasetChoice
-from pipeline.storage.places import Place
-
-if TYPE_CHECKING:
-    from pipeline.report.index_page import Registry
 
 
 def runs(
@@ -77,6 +73,7 @@ def report(
     """Write a run's report as one HTML page with an inspector of back-propagation, or compare several runs."""
     from pipeline.cli.open_page import check_can_open, open_page
     from pipeline.cli.overview_output import build_index_output, build_report_output
+    from pipeline.cli.registry_output import describe_registry
     from pipeline.registry.history import resolve_run
     from pipeline.report.report import write_index, write_report
 
@@ -86,23 +83,13 @@ def report(
     if open_it:
         check_can_open(to or place)
     if every_run:
-        written = write_index(place, _describe_registry(place))
+        written = write_index(place, describe_registry(place))
         print_result(as_json, *build_index_output(written))
     else:
         written = write_report(place, [resolve_run(place, run) for run in runs or []], to)
         print_result(as_json, *build_report_output(written))
     if open_it:
         open_page(written.path)
-
-
-def _describe_registry(workspace: Place) -> "Registry":
-    from pipeline.cli.registry_output import build_entry_row
-    from pipeline.registry.history import load_history
-    from pipeline.report.index_page import Registry, TimelineEntry
-
-    history = load_history(workspace)
-    entries = [TimelineEntry(*build_entry_row(entry)) for entry in reversed(history)]
-    return Registry(history.champion.run_id if history.champion else None, entries)
 
 
 def inspect(

@@ -9,8 +9,9 @@ from pipeline.cli.output import CommandOutput, Sheet
 from pipeline.cli.overview_output import format_minute, format_points
 from pipeline.context import StageLog
 from pipeline.progress import format_percent
-from pipeline.registry.history import Champion, Entry, History
+from pipeline.registry.history import Champion, Entry, History, load_history
 from pipeline.registry.retrain import RetrainResult
+from pipeline.report.index_page import Registry, TimelineEntry
 from pipeline.storage.places import Place
 
 if TYPE_CHECKING:
@@ -49,6 +50,13 @@ def build_entry_row(entry: Entry) -> tuple[str, str, str, str, str, str, str]:
     accuracy = "" if entry.accuracy is None else format_percent(entry.accuracy)
     reasons = "; ".join(filter(None, (entry.why, *_find_reasons(entry))))
     return str(entry.number), format_minute(entry.when), what, about, accuracy, entry.who, reasons
+
+
+def describe_registry(workspace: Place) -> Registry:
+    """Return what the index page of a workspace tells of its registry; raises CorruptArtefact."""
+    history = load_history(workspace)
+    entries = [TimelineEntry(*build_entry_row(entry)) for entry in reversed(history)]
+    return Registry(history.champion.run_id if history.champion else None, entries)
 
 
 def format_deleted(names: Sequence[str]) -> str:

@@ -88,6 +88,11 @@ def find_evaluated(workspace: Place, names: Sequence[str]) -> list[EvaluatedRun]
     return [_load_evaluated(workspace, folder) for folder in folders]
 
 
+def has_evaluated_run(workspace: Place) -> bool:
+    """Return whether a workspace, which may not exist, has an evaluated run."""
+    return bool(list_folders_with(workspace / "runs", EVALUATION_NAME))
+
+
 def _find_latest(parent: Place) -> Place:
     """Return the folder of the evaluated run that finished training last; raises BadUsage if there is none."""
     evaluated = [load_run(folder) for folder in list_folders_with(parent, EVALUATION_NAME)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from math import ceil, floor, isfinite, log10
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # Size and margins in units of the SVG's viewBox, about a CSS pixel each. The template macro `chart` repeats them.
 WIDTH = 440
@@ -67,6 +67,7 @@ class Chart(NamedTuple):
     lines: list[Line]
     whiskers: list[Whisker]
     reference: str  # the data of an SVG path to compare with; empty for none
+    explored: dict[str, Any] | None = None  # what the script of the page needs to show values and a part of the lines
 
 
 def line_chart(
@@ -87,6 +88,18 @@ def line_chart(
         whiskers=[Whisker(_x_position(x, at), _y_position(y, low), _y_position(y, high)) for at, low, high in whiskers],
         reference=_path(corners) if diagonal else "",
     )
+
+
+def add_values(chart: Chart, series: Iterable[Series], said: str) -> Chart:
+    """Return a chart of series with their values, for `curve.js`; it says a value in place of {} in `said`."""
+    finite = [_drop_non_finite(values) for values in series]
+    explored = {
+        "lines": [list(zip(values.x, values.y, strict=True)) for values in finite],
+        "x": chart.x._asdict(),
+        "y": chart.y._asdict(),
+        "said": said,
+    }
+    return chart._replace(explored=explored)
 
 
 def fit_axis(label: str, values: Iterable[float]) -> Axis:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.evaluate.evaluated_runs import Row
 from pipeline.evaluate.metrics import wilson
-from pipeline.report.charts import Axis, Chart, Series, Whisker, fit_axis, line_chart
+from pipeline.report.charts import Axis, Chart, Series, Whisker, add_values, fit_axis, line_chart
 
 SETTLED = 0.2  # of the steps: before, the accuracy rises so far that later differences cannot be seen beside it
 
@@ -26,10 +26,9 @@ def learning_charts(curves: Sequence[tuple[str, list[Row]]]) -> list[Chart]:
         losses.append(Series(name, at, [row["loss"] for row in rows]))
         shares = [row["num_correct"] / row["num_monitored"] if row["num_monitored"] else nan for row in rows]
         accuracies.append(Series(name, at, shares))
-    return [
-        line_chart("Loss while training", steps, loss, losses),
-        line_chart("Right answers to test examples while training", steps, accuracy, accuracies),
-    ]
+    loss_chart = line_chart("Loss while training", steps, loss, losses)
+    accuracy_chart = line_chart("Right answers to test examples while training", steps, accuracy, accuracies)
+    return [add_values(loss_chart, losses, "loss {}"), add_values(accuracy_chart, accuracies, "{} right")]
 
 
 def zoomed_chart(curves: Sequence[tuple[str, list[Row]]]) -> Chart:

@@ -12,6 +12,7 @@ from math import isnan
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rjsmin import jsmin
 
 from pipeline.progress import format_percent
 
@@ -19,17 +20,19 @@ STYLE = ("page.css",)
 # modules, each after those that it imports
 SCRIPTS = (
     *("network.js", "start.js", "tape.js", "training.js", "page_model.js", "address.js", "layout.js"),
-    *("drawing.js", "equations.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
-    *("stage_viewer.js", "training_panel.js", "check_panel.js", "unit_panel.js", "drawing_pad.js", "inspector.js"),
+    *("drawing.js", "page.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
+    *("stage_viewer.js", "training_panel.js", "rate_panel.js", "check_panel.js", "unit_panel.js"),
+    *("drawing_pad.js", "inspector.js"),
 )
 
+CURVE_SCRIPTS = ("chart.js", "curve.js")  # of pages with learning curves
 INDEX_SCRIPTS = ("listing.js",)  # of the index page
 
 
 def render(template: str, scripts: tuple[str, ...] = (), **values: Any) -> str:
     """Render a template of the package, with modules of the package or none, to HTML; every value is escaped."""
     style = _read_templates(STYLE)
-    script = _bundle_scripts(scripts) if scripts else ""
+    script = bundle_modules(scripts) if scripts else ""
     allowed = f"'{_digest(script)}'" if scripts else "'none'"
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src {allowed}; "
@@ -43,6 +46,10 @@ def _format_decimal(number: float | None, digits: int = 4) -> str:
     return "-" if number is None or isnan(number) else f"{number:.{digits}g}"
 
 
+def _format_subscript(number: int) -> str:
+    return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -52,7 +59,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": format_percent, "whole": "{:,}".format, "decimal": _format_decimal}
+    environment.filters |= {
+        "percent": format_percent,
+        "whole": "{:,}".format,
+        "decimal": _format_decimal,
+        "subscript": _format_subscript,
+    }
     return environment
 
 
@@ -63,15 +75,22 @@ def _read_templates(names: tuple[str, ...]) -> str:
 
 
 @cache
-def _bundle_scripts(names: tuple[str, ...]) -> str:
+def bundle_modules(names: tuple[str, ...]) -> str:
+    """Return modules as one script without comments and needless space, a third of the bytes.
+
+    rjsmin does not understand a template literal inside of another; a test compares the syntax of its result.
+    """
+    minified: str = jsmin(join_modules(names))
+    return minified
+
+
+def join_modules(names: tuple[str, ...]) -> str:
     """Return modules as one script, as a page that is a single file cannot import others.
 
-    Each module exports one constant of its own name, so that the names do not collide. Comments and indentation, a
-    fifth of the bytes, are left out.
+    Each module exports one constant of its own name, so that the names do not collide.
     """
-    lines = re.sub(r"^ */\*.*?\*/$", "", _read_templates(names), flags=re.DOTALL | re.MULTILINE).splitlines()
-    code = [line.strip().removeprefix("export ") for line in lines]
-    return "\n".join(['"use strict";', *(line for line in code if line and not line.startswith(("import ", "//")))])
+    modules = re.sub(r"^import .*\n|^export ", "", _read_templates(names), flags=re.MULTILINE)
+    return f'"use strict";\n{modules}'
 
 
 def _digest(text: str) -> str:

@@ -92,24 +92,24 @@ def _check_target(target: Path) -> None:
 
 
 def _render_run(evaluated: EvaluatedRun) -> tuple[str, list[dict[str, Any]]]:
-    from pipeline.report.html import SCRIPTS, render
+    from pipeline.report.html import CURVE_SCRIPTS, SCRIPTS, render
     from pipeline.report.run_page import build_run_page
 
     page = build_run_page(evaluated)
-    scripts = SCRIPTS if page["inspector"]["data"] else ()
-    return render("run.html", scripts, page=page), [_figures(page)]
+    inspector = SCRIPTS if page["inspector"]["data"] else ()
+    return render("run.html", tuple(dict.fromkeys((*inspector, *CURVE_SCRIPTS))), page=page), [_figures(page)]
 
 
 def _render_comparison(evaluated: Sequence[EvaluatedRun]) -> tuple[str, list[dict[str, Any]]]:
     from pipeline.report.comparison_page import build_comparison_page
-    from pipeline.report.html import render
+    from pipeline.report.html import CURVE_SCRIPTS, render
 
     page = build_comparison_page(evaluated)
     figures = [
         _figures(each) | {"against_first": each["against_first"]._asdict() if each["against_first"] else None}
         for each in page["runs"]
     ]
-    return render("comparison.html", page=page), figures
+    return render("comparison.html", CURVE_SCRIPTS, page=page), figures
 
 
 def _figures(page: dict[str, Any]) -> dict[str, Any]:

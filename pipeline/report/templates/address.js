@@ -4,20 +4,20 @@
    a stage is a link to an example, which leaves the parameters as they are: its steps are null. */
 export const address = (() => {
   const MOST_STEPS = 1000; // that a page takes again when it is opened
+  const STEPS = /^([1-9]\d*)x([1-9]|10)x(\d[-.e\d]*)x(\d[-.e\d]*)x(manual|autodiff)$/;
   const total = (steps) => steps.reduce((sum, { count }) => sum + count, 0);
-  const RULES = ["manual", "autodiff"];
 
   function parseSteps(text) {
-    const [count, batch_size, weights_rate, biases_rate, rule] = text.split("x").map((part) => (RULES.includes(part) ? part : Number(part)));
-    const isSound = [count, batch_size].every((number) => Number.isInteger(number) && number > 0) && weights_rate > 0 && biases_rate > 0;
-    return isSound && batch_size <= 10 && RULES.includes(rule) ? { count, settings: { batch_size, weights_rate, biases_rate, rule } } : null;
+    const [, ...parts] = text.match(STEPS) ?? [];
+    const [count, batch_size, weights_rate, biases_rate] = parts.map(Number);
+    return { count, settings: { batch_size, weights_rate, biases_rate, rule: parts[4] } };
   }
 
   // Return the steps of a training, which may be none; null if they are not understood or too many.
   function parseTraining(text) {
-    if (text === null) return [];
-    const steps = text.split(",").map(parseSteps);
-    return steps.every((each) => each !== null) && total(steps) <= MOST_STEPS ? steps : null;
+    const steps = text === null ? [] : text.split(",").map(parseSteps);
+    const isSound = ({ settings }) => settings.weights_rate > 0 && settings.biases_rate > 0;
+    return steps.every(isSound) && total(steps) <= MOST_STEPS ? steps : null;
   }
 
   // Return {example, stage, from, steps}, or null if the fragment names no example. What is not understood is left out.

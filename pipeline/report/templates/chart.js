@@ -1,74 +1,102 @@
-import { pictures } from "./pictures.js";
-
-/* A chart of lines that grow while the network trains. */
+/* Charts of lines as SVG markup, in the geometry of pipeline/report/charts.py. An axis is {low, high, format}, a line a list of points
+   [x, y], and all text in the markup is numbers. */
 export const chart = (() => {
-  const [WIDTH, HEIGHT] = [360, 170];
-  const [LEFT, RIGHT, TOP, BOTTOM] = [44, 12, 12, 24];
-  const MOST_POINTS = 400; // of a line: from there on, every second point is left out
+  const [LEFT, RIGHT, TOP, BOTTOM] = [58, 426, 12, 224];
+  const NEAR_END = 415; // from there on the label of a tick ends at it
+  const ROUNDING = 1e-9; // in ticks: a bound that is this close to a round value counts as round
+  const MOST_POINTS = 400; // of a line that grows: from there on, every second point is left out
 
-  function svg(name, attributes, ...children) {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-    Object.entries(attributes).forEach(([key, value]) => node.setAttribute(key, value));
-    node.append(...children);
-    return node;
+  const formatNumber = (value) => value.toLocaleString("en", { maximumSignificantDigits: 6 });
+  const formatShare = (value) => `${formatNumber(100 * value)} %`;
+
+  // Return the distance of about five ticks: 1, 2 or 5 times a power of ten.
+  function stepOf(low, high) {
+    const exact = (high - low) / 5;
+    const power = 10 ** Math.floor(Math.log10(exact));
+    return [1, 2, 5, 10].map((times) => times * power).find((step) => exact <= step * (1 + ROUNDING));
   }
 
-  const label = (x, y, anchor, text) => svg("text", { x, y, "text-anchor": anchor }, text);
+  function ticks({ low, high }) {
+    const step = stepOf(low, high);
+    const first = Math.ceil(low / step - ROUNDING);
+    return Array.from({ length: Math.floor(high / step + ROUNDING) - first + 1 }, (_, i) => (first + i) * step);
+  }
 
-  const grown = { x: null, y: null, format: pictures.written, formatX: (step) => `step ${pictures.counted(step)}` };
+  // Return an axis between round numbers that has all values.
+  function fit(values, format = formatNumber) {
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const step = stepOf(low, high > low ? high : low + (Math.abs(low) || 1));
+    const first = Math.floor(low / step + ROUNDING) * step;
+    return { low: first, high: Math.max(Math.ceil(high / step - ROUNDING) * step, first + step), format };
+  }
 
-  // Return {element, add, replace, clear}; names are those of the lines. x and y are the ends of the axes; null begins them at 0 and
-  // lets them grow with the points.
-  function make(caption, names, { x: fixedX, y: fixedY, format, formatX } = grown) {
-    const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
-    const marks = names.map((name, i) => pictures.make("li", {}, pictures.make("span", { className: `mark mark-${4 * i}` }), name));
-    const legend = names.length > 1 ? [pictures.make("ul", { className: "legend" }, ...marks)] : [];
-    const figcaption = pictures.make("figcaption", { textContent: caption });
-    const element = pictures.make("figure", { className: "chart" }, figcaption, plot, ...legend);
+  const xAt = ({ low, high }, value) => LEFT + ((value - low) / (high - low)) * (RIGHT - LEFT);
+  const yAt = ({ low, high }, value) => BOTTOM - ((value - low) / (high - low)) * (BOTTOM - TOP);
+  const valueAt = ({ low, high }, x) => low + ((x - LEFT) / (RIGHT - LEFT)) * (high - low);
+
+  const drawTicks = (x, y) =>
+    ticks(y).map((value) => {
+      const at = yAt(y, value);
+      return `<line class="grid" x1="${LEFT}" x2="${RIGHT}" y1="${at}" y2="${at}"/><text x="52" y="${at + 4}" text-anchor="end">${y.format(value)}</text>`;
+    }).join("") +
+    ticks(x).map((value) => {
+      const at = xAt(x, value);
+      const anchor = at > NEAR_END ? "end" : "middle";
+      return `<line class="tick" x1="${at}" x2="${at}" y1="${BOTTOM}" y2="229"/><text x="${at}" y="243" text-anchor="${anchor}">${x.format(value)}</text>`;
+    }).join("");
+
+  // Classes are the numbers of the lines' colours in page.css.
+  const drawLines = (x, y, lines, classes = lines.map((_, i) => i)) =>
+    lines.map((points, i) => {
+      const path = points.map(([at, value]) => `${xAt(x, at).toFixed(1)} ${yAt(y, value).toFixed(1)}`).join("L");
+      return path && `<path class="line line-${classes[i]}" d="M${path}"/>`;
+    }).join("");
+
+  const drawDots = (x, y, points, classes = points.map((_, i) => i)) =>
+    points.map((point, i) => point && `<circle class="dot-${classes[i]}" cx="${xAt(x, point[0])}" cy="${yAt(y, point[1])}" r="4.5"/>`).join("");
+
+  // Return {element, add, replace, clear}, a figure of lines that grow. Names are those of the lines; axes that are not given begin at 0.
+  function make(caption, names, { x: fixedX, y: fixedY } = {}) {
+    const classes = names.map((_, i) => 4 * i);
+    const legend = names.map((name, i) => `<li><span class="mark mark-${classes[i]}"></span>${name}</li>`).join("");
+    const element = Object.assign(document.createElement("figure"), {
+      className: "chart",
+      innerHTML: `<figcaption>${caption}</figcaption><svg viewBox="0 0 440 250" role="img"></svg><ul class="legend">${legend}</ul>`,
+    });
     let points = []; // [x, value of each line]
-    let marked = null;
+    let before = []; // those before the lines were cleared
 
-    function draw() {
-      const [first, end] = fixedX ?? [0, Math.max(1, points.at(-1)?.[0] ?? 1)];
-      const values = points.flatMap((point) => point.slice(1)).filter(Number.isFinite);
-      const [low, high] = fixedY ?? [0, Math.max(1e-12, ...values)];
-      const base = HEIGHT - BOTTOM;
-      const x = (at) => LEFT + ((at - first) / (end - first)) * (WIDTH - LEFT - RIGHT);
-      const y = (value) => base - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (base - TOP);
-      const lines = names.map((_, i) => {
-        const path = points.map((point) => `${x(point[0]).toFixed(1)},${y(point[i + 1]).toFixed(1)}`).join(" ");
-        const at = marked === null ? points.at(-1) : points.find((point) => point[0] === marked);
-        const dot = at ? [svg("circle", { cx: x(at[0]), cy: y(at[i + 1]), r: 4, class: `dot-${4 * i}` })] : [];
-        return svg("g", {}, svg("polyline", { points: path, class: `line line-${4 * i}${i ? " dashed" : ""}` }), ...dot);
-      });
-      plot.replaceChildren(
-        svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: base, y2: base, class: "axis" }),
-        svg("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: TOP, y2: TOP, class: "grid" }),
-        label(LEFT - 5, TOP + 4, "end", format(high)),
-        label(LEFT - 5, base + 4, "end", format(low)),
-        label(LEFT, HEIGHT - 6, "start", formatX(first)),
-        label(WIDTH - RIGHT, HEIGHT - 6, "end", formatX(end)),
-        ...lines,
-      );
-      const told = points.length ? names.map((name, i) => `${name} ${format(points.at(-1)[i + 1])}`) : [];
-      plot.setAttribute("aria-label", `${caption}; at last: ${told.join(", ")}`);
+    function replace(all, marked) {
+      points = all;
+      const last = points.at(-1) ?? [];
+      const both = [...points, ...before];
+      const x = fixedX ?? { low: 0, high: Math.max(10, ...both.map(([at]) => at)), format: formatNumber };
+      const y = fixedY ?? fit([0, ...both.flatMap((point) => point.slice(1)).filter(Number.isFinite)]);
+      const lineOf = (from) => (_, i) =>
+        from.filter((point) => Number.isFinite(point[i + 1])).map((point) => [point[0], Math.min(Math.max(point[i + 1], y.low), y.high)]);
+      const lines = names.map(lineOf(points));
+      const earlier = names.map(lineOf(before));
+      const dots = lines.map((line) => line.find(([at]) => at === marked));
+      const plot = element.querySelector("svg");
+      plot.innerHTML =
+        drawTicks(x, y) + drawLines(x, y, earlier, names.map(() => "before")) + drawLines(x, y, lines, classes) + drawDots(x, y, dots, classes);
+      const told = last.slice(1).map((value, i) => `${names[i]} ${y.format(value)}`);
+      plot.ariaLabel = `${caption}; at last: ${told.join(", ")}`;
     }
 
     function add(step, values) {
-      points.push([step, ...values]);
-      if (points.length > MOST_POINTS) points = points.filter((_, i) => i % 2 === 0 || i === points.length - 1);
-      draw();
+      const all = [...points, [step, ...values]];
+      replace(all.length > MOST_POINTS ? all.filter((_, i) => i % 2 === 0 || i === all.length - 1) : all, step);
     }
 
-    // Replace all points, and put the dot on that at x.
-    function replace(all, x) {
-      points = all;
-      marked = x;
-      draw();
+    // Begin anew; what was there before stays as a faint line, to compare with.
+    function clear() {
+      if (points.length > 1) before = points;
+      replace([], null);
     }
 
-    return { element, add, replace, clear: () => replace([], null) };
+    return { element, add, replace, clear };
   }
 
-  return { grown, make };
+  return { formatNumber, formatShare, ticks, fit, valueAt, drawTicks, drawLines, drawDots, xAt, make };
 })();

@@ -1,4 +1,5 @@
 import { chart } from "./chart.js";
+import { page } from "./page.js";
 import { pictures } from "./pictures.js";
 import { stages } from "./stages.js";
 import { training } from "./training.js";
@@ -7,48 +8,45 @@ import { training } from "./training.js";
    central difference of one parameter. */
 export const checkPanel = (() => {
   const MOST_ROWS = 12;
-  const DIGITS = 10;
   const EXPONENTS = Array.from({ length: 23 }, (_, i) => -1 - i / 2); // of epsilon: 0.1 to 1e-12
-  const byId = (name) => document.getElementById(`inspector-${name}`);
+  const SMALLEST = 1e-18; // error on the chart
+  const { byId, on, say, fill } = page;
+  const { written } = pictures;
 
   // Return the arrays of parameters as {layer, name, symbol, columns}; columns is 0 for biases.
   const listArrays = (layers) =>
-    layers.flatMap(({ inputs }, i) => [
-      { layer: i, name: "weights", symbol: `w${stages.lower(i + 1)}`, columns: inputs },
-      { layer: i, name: "biases", symbol: `b${stages.lower(i + 1)}`, columns: 0 },
+    layers.flatMap(({ inputs }, layer) => [
+      { layer, name: "weights", symbol: `w${stages.lower(layer + 1)}`, columns: inputs },
+      { layer, name: "biases", symbol: `b${stages.lower(layer + 1)}`, columns: 0 },
     ]);
 
-  const positionOf = ({ columns }, at) => (columns ? `${Math.floor(at / columns)}, ${at % columns}` : String(at));
-  const nameOf = (array, at) => `${array.symbol}[${positionOf(array, at)}]`;
+  const positionOf = (columns, at) => (columns ? `${Math.floor(at / columns)}, ${at % columns}` : at);
+  const nameOf = ({ columns, symbol }, at) => `${symbol}[${positionOf(columns, at)}]`;
 
-  // Return the positions with the largest values, at most count.
-  function largestPositions(values, count) {
-    const order = Array.from(values.keys()).sort((i, j) => values[j] - values[i]);
-    return order.slice(0, count);
-  }
-
-  const largestDifference = (one, other) => pictures.strengthOf(one.map((value, at) => value - other[at]));
+  // Return the positions of the values with the largest absolute values.
+  const largestPositions = (values) =>
+    Array.from(values.keys())
+      .sort((i, j) => Math.abs(values[j]) - Math.abs(values[i]))
+      .slice(0, MOST_ROWS);
 
   function sayAgreement({ arrays, batch }, manual, autodiff) {
     const told = arrays.map(({ layer, name, symbol }) => {
       const [ours, theirs] = [manual, autodiff].map(({ gradients }) => gradients[layer][name]);
-      return `${pictures.written(largestDifference(ours, theirs))} in ∇${symbol}`;
+      return `${written(pictures.strengthOf(ours.map((value, at) => value - theirs[at])))} in ∇${symbol}`;
     });
-    byId("agreement-said").textContent =
-      `Of the next ${batch.length} examples the mean loss is ${pictures.written(manual.loss)}. The two rules share no derivative; ` +
-      `the largest difference is ${told.join(", ")}.`;
+    fill("agreement-said", batch.length, written(manual.loss), told.join(", "));
   }
 
   function showRows(panel, ours, theirs) {
     const { array } = panel;
-    const rows = largestPositions(ours.map(Math.abs), MOST_ROWS).map((at) => {
-      const button = pictures.make("button", { type: "button", textContent: nameOf(array, at) });
-      button.setAttribute("aria-pressed", String(at === panel.at));
-      button.addEventListener("click", () => {
+    const rows = largestPositions(ours).map((at) => {
+      const onclick = () => {
         panel.at = at;
         show(panel);
-      });
-      return [button, ours[at].toPrecision(DIGITS), theirs[at].toPrecision(DIGITS), pictures.written(ours[at] - theirs[at])];
+      };
+      const properties = { type: "button", ariaPressed: at === panel.at, onclick };
+      const numbers = [ours[at], theirs[at]].map((value) => value.toPrecision(10));
+      return [pictures.make("button", properties, nameOf(array, at)), ...numbers, written(ours[at] - theirs[at])];
     });
     const caption = `∇${array.symbol}, its ${rows.length} largest of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
     byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows, "numbers"));
@@ -56,17 +54,15 @@ export const checkPanel = (() => {
 
   function showDifference(panel, gradient) {
     const { model, array, batch, at } = panel;
-    const differ = (epsilon) =>
-      training.difference(model.config, model.layers, batch, { layer: array.layer, name: array.name, at }, epsilon);
+    const differ = (exponent) => training.difference(model.config, model.layers, batch, { ...array, at }, 10 ** exponent);
     const exponent = Number(byId("epsilon").value);
     const epsilon = (10 ** exponent).toExponential(1);
-    const found = differ(10 ** exponent);
-    byId("epsilon-value").textContent = epsilon;
-    byId("epsilon").setAttribute("aria-valuetext", epsilon);
-    byId("difference").textContent =
-      `With ${nameOf(array, at)} moved by ${epsilon} to either side, (C₊ − C₋) / 2ε is ${found.toPrecision(12)}; ` +
-      `the gradient is ${gradient.toPrecision(12)}, and they differ by ${pictures.written(Math.abs(found - gradient))}.`;
-    const points = EXPONENTS.map((each) => [each, Math.log10(Math.max(Math.abs(differ(10 ** each) - gradient), 1e-18))]);
+    const found = differ(exponent);
+    say("epsilon-value", epsilon);
+    byId("epsilon").ariaValueText = epsilon;
+    const numbers = [found, gradient].map((value) => value.toPrecision(12));
+    fill("difference", nameOf(array, at), epsilon, ...numbers, written(Math.abs(found - gradient)));
+    const points = EXPONENTS.map((each) => [each, Math.log10(Math.max(Math.abs(differ(each) - gradient), SMALLEST))]);
     panel.errors.replace(points, exponent);
   }
 
@@ -78,29 +74,28 @@ export const checkPanel = (() => {
     panel.batch = panel.nextBatch();
     const [manual, autodiff] = ["manual", "autodiff"].map((rule) => training.rules[rule](config, layers, panel.batch));
     const [ours, theirs] = [manual, autodiff].map(({ gradients }) => gradients[layer][name]);
-    panel.at ??= largestPositions(ours.map(Math.abs), 1)[0];
+    panel.at ??= largestPositions(ours)[0];
     sayAgreement(panel, manual, autodiff);
     showRows(panel, ours, theirs);
     showDifference(panel, ours[panel.at]);
   }
 
-  const power = (exponent) => (exponent === 0 ? "1" : `1e${exponent}`);
+  const format = (exponent) => (exponent === 0 ? "1" : `1e${exponent}`);
 
   function make(model, nextBatch) {
     const arrays = listArrays(model.layers);
-    const axes = { x: [EXPONENTS.at(-1), EXPONENTS[0]], y: [-18, 0], format: power, formatX: (exponent) => `ε = ${power(exponent)}` };
+    const axes = { x: { low: EXPONENTS.at(-1), high: EXPONENTS[0], format }, y: { low: Math.log10(SMALLEST), high: 0, format } };
     const errors = chart.make("Error of the central difference by ε", ["error"], axes);
     const panel = { model, nextBatch, arrays, errors, array: arrays.at(-2), at: null, batch: [] };
-    const options = arrays.map(({ symbol }, i) => pictures.make("option", { value: String(i), textContent: `∇${symbol}` }));
     byId("difference-chart").replaceChildren(errors.element);
-    byId("array").replaceChildren(...options);
-    byId("array").value = String(arrays.length - 2);
-    byId("array").addEventListener("change", () => {
-      Object.assign(panel, { array: arrays[Number(byId("array").value)], at: null });
+    byId("array").replaceChildren(...arrays.map(({ symbol }, value) => pictures.make("option", { value }, `∇${symbol}`)));
+    byId("array").value = arrays.length - 2;
+    on("array", "change", ({ target }) => {
+      Object.assign(panel, { array: arrays[target.value], at: null });
       show(panel);
     });
-    byId("epsilon").addEventListener("input", () => show(panel));
-    byId("check").addEventListener("toggle", () => show(panel));
+    on("epsilon", "input", () => show(panel));
+    on("check", "toggle", () => show(panel));
     return { show: () => show(panel) };
   }
 

@@ -8,8 +8,6 @@ import { stages } from "./stages.js";
 export const diagram = (() => {
   const MILLISECONDS = 900; // of the flow of a stage
   const MOST_DOTS = 80;
-  const REACH = 7; // pixels from an edge or a node within which a pointer finds it
-  const CIRCLE = 2 * Math.PI;
   const FORWARD = ["input", "weighted", "value", "difference"];
 
   const isBack = (stage) => !FORWARD.includes(stage.kind);
@@ -20,7 +18,7 @@ export const diagram = (() => {
   function valuesOf({ model, pass, next }, stage, { layer, unit, from }) {
     const at = unit * model.layers[layer - 1].inputs + from;
     const w = model.layers[layer - 1].weights[at];
-    const gradient = pass.gradients[layer].weights[at];
+    const gradient = pass.gradients[layer - 1].weights[at];
     if (stage.kind === "gradient") return { drawn: gradient, flow: gradient };
     if (stage.kind === "descent") return { drawn: next[layer - 1].weights[at] - w, flow: 0 };
     return { drawn: w, flow: w * (isBack(stage) ? pass.delta[layer][unit] : pass.a[layer - 1][from]) };
@@ -43,22 +41,15 @@ export const diagram = (() => {
   const endsAt = ({ layer, unit, from }, point) =>
     (layer === point.layer && unit === point.unit) || (layer === point.layer + 1 && from === point.unit);
 
-  function isPointed(edge, point) {
-    if (point === null || point.kind === "pixel") return false;
-    return point.kind === "edge" ? isEdge(edge, point) : endsAt(edge, point);
-  }
+  const isPointed = (edge, point) => ({ edge: isEdge, unit: endsAt })[point?.kind]?.(edge, point) ?? false;
 
   const coloured = ({ red, blue }, value, opacity) => `rgba(${value > 0 ? red : blue}, ${opacity.toFixed(3)})`;
 
-  function readColours() {
-    const style = getComputedStyle(document.documentElement);
-    const names = { red: "--red", blue: "--blue", paper: "--raised", ink: "--ink", faint: "--faint" };
-    return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, style.getPropertyValue(name).trim()]));
-  }
+  const readColours = () => Object.fromEntries(["red", "blue", "raised", "ink", "faint"].map((name) => [name, pictures.colour(name)]));
 
   function fillCircle(context, x, y, radius, colour) {
     context.beginPath();
-    context.arc(x, y, radius, 0, CIRCLE);
+    context.arc(x, y, radius, 0, 2 * Math.PI);
     context.fillStyle = colour;
     context.fill();
   }
@@ -70,7 +61,7 @@ export const diagram = (() => {
     context.imageSmoothingEnabled = false;
     paint(pictures.grey(shown.pass.a[0], model.height, model.width, ""));
     if (point?.kind === "unit" && point.layer === 1) {
-      const { weights, inputs } = isBack(stage) ? shown.pass.gradients[1] : model.layers[0];
+      const { weights, inputs } = isBack(stage) ? shown.pass.gradients[0] : model.layers[0];
       const row = weights.slice(point.unit * inputs, (point.unit + 1) * inputs);
       paint(pictures.signed(row, model.height, model.width, "", "", pictures.largestOf(row)));
     }
@@ -85,7 +76,7 @@ export const diagram = (() => {
   function drawEdges(view, layer, colours) {
     const { context, stage, point } = view;
     const own = view.edges.filter((edge) => edge.layer === layer);
-    const most = Math.max(1e-30, ...own.map(({ values }) => Math.abs(values.drawn)));
+    const most = pictures.largestOf(own.map(({ values }) => values.drawn));
     const visibility = isActive(stage, layer) ? 1 : 0.35;
     for (const edge of own) {
       const strength = Math.abs(edge.values.drawn) / most;
@@ -120,7 +111,7 @@ export const diagram = (() => {
     const arrived = stage.layer === layer && stage.kind !== "difference" ? done : 1;
     for (const node of view.placed.nodes[layer - 1]) {
       const { unit, x, y, radius } = node;
-      fillCircle(context, x, y, radius, colours.paper);
+      fillCircle(context, x, y, radius, colours.raised);
       if (values) fillCircle(context, x, y, radius, coloured(colours, values[unit], (arrived * Math.abs(values[unit])) / most));
       const pointed = point?.kind === "unit" && endsAt({ layer, unit }, point);
       Object.assign(context, { strokeStyle: pointed ? colours.ink : colours.faint, lineWidth: pointed ? 3 : 1 });
@@ -201,7 +192,7 @@ export const diagram = (() => {
     for (const kind of ["pointermove", "pointerdown"]) {
       canvas.addEventListener(kind, ({ clientX, clientY }) => {
         const { left, top } = canvas.getBoundingClientRect();
-        const place = layout.find(view.placed, view.edges, view.model, clientX - left, clientY - top, REACH);
+        const place = layout.find(view.placed, view.edges, view.model, clientX - left, clientY - top);
         if (place) pointAt(place);
       });
     }
@@ -232,7 +223,7 @@ export const diagram = (() => {
       point,
       show(shown, stage, isMoving) {
         if (!view.placed) resize(view, canvas);
-        canvas.setAttribute("aria-label", `The network at this stage: ${stage.title}. The up and down arrow keys go through its units.`);
+        canvas.ariaLabel = `The network at this stage: ${stage.title}. The up and down arrow keys go through its units.`;
         show(view, shown, stage, isMoving);
       },
     };

@@ -16,23 +16,23 @@ export const drawing = (() => {
   const highest = (values) => values.reduce((most, value) => Math.max(most, value), 0);
   const between = (value, low, high) => Math.min(Math.max(value, low), high);
 
+  function transpose({ height, width, values }) {
+    const transposed = Float64Array.from(values, (_, at) => values[(at % height) * width + Math.floor(at / height)]);
+    return { height: width, width: height, values: transposed };
+  }
+
+  // Cut off the rows above and below the ink.
+  function cropRows({ height, width, values }, faintest) {
+    const rowOf = (row) => values.subarray(row * width, (row + 1) * width);
+    const inked = Array.from({ length: height }, (_, row) => row).filter((row) => rowOf(row).some((value) => value >= faintest));
+    const [top, end] = [inked[0], inked.at(-1) + 1];
+    return { height: end - top, width, values: values.subarray(top * width, end * width) };
+  }
+
   // Crop to the smallest rectangle that contains all ink.
   function crop(picture) {
-    const { width, values } = picture;
-    const faintest = FAINTEST_INK * highest(values);
-    let [top, left, bottom, right] = [picture.height, width, -1, -1];
-    values.forEach((value, at) => {
-      if (value < faintest) return;
-      const [row, column] = [Math.floor(at / width), at % width];
-      [top, left] = [Math.min(top, row), Math.min(left, column)];
-      [bottom, right] = [Math.max(bottom, row), Math.max(right, column)];
-    });
-    const [height, cut] = [bottom - top + 1, right - left + 1];
-    const kept = Float64Array.from(
-      { length: height * cut },
-      (_, at) => values[(top + Math.floor(at / cut)) * width + left + (at % cut)],
-    );
-    return { height, width: cut, values: kept };
+    const faintest = FAINTEST_INK * highest(picture.values);
+    return transpose(cropRows(transpose(cropRows(picture, faintest)), faintest));
   }
 
   function hamming(x) {
@@ -70,12 +70,6 @@ export const drawing = (() => {
     return { height: picture.height, width, values };
   }
 
-  function transpose(picture) {
-    const { height, width, values } = picture;
-    const transposed = Float64Array.from(values, (_, at) => values[(at % height) * width + Math.floor(at / height)]);
-    return { height: width, width: height, values: transposed };
-  }
-
   function resize(picture, rows, columns, filter) {
     return transpose(resizeRows(transpose(resizeRows(picture, columns, filter)), rows, filter));
   }
@@ -91,35 +85,25 @@ export const drawing = (() => {
     return { ...scaled, values: whole };
   }
 
-  function centreOfMass(masses) {
-    const total = masses.reduce((sum, mass) => sum + mass, 0);
-    return masses.reduce((sum, mass, at) => sum + mass * at, 0) / total;
-  }
-
   // Place on a black image of height x width, with the centre of mass as near to the middle as the edges allow.
   function place(ink, height, width) {
-    const rows = new Float64Array(ink.height);
-    const columns = new Float64Array(ink.width);
-    ink.values.forEach((value, at) => {
-      rows[Math.floor(at / ink.width)] += value;
-      columns[at % ink.width] += value;
-    });
-    const top = between(roundHalfEven(height / 2 - centreOfMass(rows)), 0, height - ink.height);
-    const left = between(roundHalfEven(width / 2 - centreOfMass(columns)), 0, width - ink.width);
+    const rowOf = (at) => Math.floor(at / ink.width);
+    const columnOf = (at) => at % ink.width;
+    const mass = ink.values.reduce((sum, value) => sum + value, 0);
+    const centreOf = (positionOf) => ink.values.reduce((sum, value, at) => sum + value * positionOf(at), 0) / mass;
+    const top = between(roundHalfEven(height / 2 - centreOf(rowOf)), 0, height - ink.height);
+    const left = between(roundHalfEven(width / 2 - centreOf(columnOf)), 0, width - ink.width);
     const canvas = new Uint8Array(height * width);
-    ink.values.forEach((value, at) => {
-      canvas[(top + Math.floor(at / ink.width)) * width + left + (at % ink.width)] = value;
-    });
+    ink.values.forEach((value, at) => (canvas[(top + rowOf(at)) * width + left + columnOf(at)] = value));
     return canvas;
   }
 
   // Return ink in the range of values of the data set, and dark if its background is light.
   function applyStyle(ink, { background, darkest, brightest }) {
     const range = Math.max(1, brightest - darkest);
-    return ink.map((value) => {
-      const strength = roundHalfEven(value * (range / 255));
-      return between(background === "light" ? brightest - strength : darkest + strength, 0, 255);
-    });
+    const begin = background === "light" ? brightest : darkest;
+    const sign = background === "light" ? -1 : 1;
+    return ink.map((value) => between(begin + sign * roundHalfEven(value * (range / 255)), 0, 255));
   }
 
   // Return uint8 pixels of height x width, or null if nothing is drawn.
@@ -140,47 +124,35 @@ export const drawing = (() => {
   // Let a mouse, finger or pen draw on a canvas; call strokeEnded after each stroke.
   function makePad(canvas, height, width, strokeEnded) {
     const factor = Math.max(2, Math.round(280 / Math.max(height, width)));
-    [canvas.height, canvas.width] = [height * factor, width * factor];
+    Object.assign(canvas, { height: height * factor, width: width * factor });
     const context = canvas.getContext("2d", { willReadFrequently: true });
-    let drawingWith = null;
-    let before = null;
+    const lineWidth = 0.075 * factor * Math.min(height, width);
+    let before = null; // the end of the line so far
 
-    function clear() {
-      context.fillStyle = "#000";
-      context.fillRect(0, 0, canvas.width, canvas.height);
-    }
+    const clear = () => context.fillRect(0, 0, canvas.width, canvas.height); // with the initial style, black
 
-    function positionOf(event) {
+    function drawTo({ clientX, clientY }) {
       const box = canvas.getBoundingClientRect();
-      const x = ((event.clientX - box.left) / box.width) * canvas.width;
-      return [x, ((event.clientY - box.top) / box.height) * canvas.height];
-    }
-
-    function drawTo(point) {
-      Object.assign(context, { strokeStyle: "#fff", lineCap: "round", lineJoin: "round" });
-      context.lineWidth = 0.075 * Math.min(canvas.width, canvas.height);
+      const point = [((clientX - box.left) / box.width) * canvas.width, ((clientY - box.top) / box.height) * canvas.height];
+      Object.assign(context, { strokeStyle: "#fff", lineCap: "round", lineJoin: "round", lineWidth });
       context.beginPath();
-      context.moveTo(...before);
+      context.moveTo(...(before ?? point));
       context.lineTo(...point);
       context.stroke();
       before = point;
     }
 
     canvas.addEventListener("pointerdown", (event) => {
-      if (drawingWith !== null) return;
-      drawingWith = event.pointerId;
+      if (!event.isPrimary) return;
       canvas.setPointerCapture(event.pointerId);
-      before = positionOf(event);
-      drawTo(before);
+      drawTo(event);
       event.preventDefault();
     });
-    canvas.addEventListener("pointermove", (event) => {
-      if (event.pointerId === drawingWith) drawTo(positionOf(event));
-    });
+    canvas.addEventListener("pointermove", (event) => event.isPrimary && before && drawTo(event));
     for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, (event) => {
-        if (event.pointerId !== drawingWith) return;
-        drawingWith = null;
+      canvas.addEventListener(end, ({ isPrimary }) => {
+        if (!isPrimary || !before) return;
+        before = null;
         strokeEnded();
       });
     }

@@ -1,52 +1,52 @@
 import { drawing } from "./drawing.js";
+import { page } from "./page.js";
 import { pageModel } from "./page_model.js";
 import { pictures } from "./pictures.js";
 
 /* The part of the page to draw on: the drawing is shown as the network gets it, inspected, and trained on if the user says so. */
 export const drawingPad = (() => {
-  const byId = (name) => document.getElementById(`inspector-${name}`);
-
-  function prepare(model) {
-    return drawing.prepare(drawing.readCanvas(byId("pad")), model.height, model.width, model.style);
-  }
+  const { byId, on, say } = page;
 
   // Show the drawing as an example of the class that the user chose; without one, show nothing.
   function show(pad) {
     const { model, pixels } = pad;
     byId("add").disabled = pixels === null;
-    byId("drawn").textContent = "";
+    say("drawn", "");
     byId("prepared").replaceChildren();
     if (pixels === null) return;
     const label = Number(byId("target").value);
     pad.example = pageModel.makeExample(model, null, `Your drawing, meant to be ${model.classNames[label]}`, pixels, label);
-    byId("drawn").textContent = `The trained network answers ${model.classNames[pageModel.answer(model, pad.example.x)]}.`;
+    say("drawn", `The trained network answers ${model.classNames[pageModel.answer(model, pad.example.x)]}.`);
     byId("prepared").replaceChildren(pictures.image("as the network gets it", pad.example.x, model.height, model.width));
     pad.choose(pad.example);
   }
 
   function add({ model, example, train }) {
     byId("add").disabled = true; // once: a further stroke makes another example
-    byId("drawn").textContent = `It is one of the train examples now, as ${model.classNames[example.target]}, and in the next batch.`;
+    say("drawn", `It is one of the train examples now, as ${model.classNames[example.target]}, and in the next batch.`);
     train(example);
   }
 
   // choose(example) is called for each stroke, train(example) if the user asks for it.
   function make(model, choose, train) {
+    const { height, width, style, classNames } = model;
     const pad = { model, choose, train, pixels: null, example: null };
-    const options = model.classNames.map((name, label) => pictures.make("option", { value: String(label), textContent: name }));
-    byId("target").replaceChildren(...options);
-    byId("pad").classList.toggle("light", model.style.background === "light");
-    const { clear } = drawing.makePad(byId("pad"), model.height, model.width, () => {
-      pad.pixels = prepare(model);
+    const setPixels = (pixels) => {
+      pad.pixels = pixels;
       show(pad);
+    };
+    const canvas = byId("pad");
+    const { clear } = drawing.makePad(canvas, height, width, () => {
+      setPixels(drawing.prepare(drawing.readCanvas(canvas), height, width, style));
     });
-    byId("clear").addEventListener("click", () => {
+    canvas.classList.toggle("light", style.background === "light");
+    byId("target").replaceChildren(...classNames.map((name, value) => pictures.make("option", { value }, name)));
+    on("target", "change", () => show(pad));
+    on("add", "click", () => add(pad));
+    on("clear", "click", () => {
       clear();
-      pad.pixels = null;
-      show(pad);
+      setPixels(null);
     });
-    byId("add").addEventListener("click", () => add(pad));
-    byId("target").addEventListener("change", () => show(pad));
   }
 
   return { make };

@@ -1,8 +1,10 @@
 import { address } from "./address.js";
 import { checkPanel } from "./check_panel.js";
 import { drawingPad } from "./drawing_pad.js";
+import { page } from "./page.js";
 import { pageModel } from "./page_model.js";
 import { pictures } from "./pictures.js";
+import { ratePanel } from "./rate_panel.js";
 import { stageViewer } from "./stage_viewer.js";
 import { trainingPanel } from "./training_panel.js";
 import { unitPanel } from "./unit_panel.js";
@@ -10,19 +12,17 @@ import { unitPanel } from "./unit_panel.js";
 /* The inspector: the user selects or draws an example, steps through its forward and backward pass, and trains. */
 export const inspector = (() => {
   const MILLISECONDS_A_VIEW = 200; // while it trains, or five times what showing the stage took
-  const byId = (name) => document.getElementById(`inspector-${name}`);
-  const radioOf = ({ name }) => document.querySelector(`#inspector-specimens input[value="${name}"]`);
+  const { byId, on } = page;
+  const radios = () => [...byId("specimens").querySelectorAll("input")];
 
   // Add a choice for every example of a split.
-  function addSpecimens(name, examples, model, choose) {
+  function addSpecimens(name, examples, { height, width }, choose) {
     const choices = examples.map((example) => {
-      const radio = pictures.make("input", { type: "radio", name: "specimen", value: example.name });
-      radio.setAttribute("aria-label", example.title);
-      radio.addEventListener("change", () => choose(example));
-      const shown = pictures.grey(example.x, model.height, model.width, "");
-      shown.setAttribute("aria-hidden", "true");
-      const className = `specimen ${example.right ? "right" : "wrong"}`;
-      return pictures.make("label", { className, title: example.title }, radio, shown);
+      const { title, right } = example;
+      const onchange = () => choose(example);
+      const radio = pictures.make("input", { type: "radio", name: "specimen", value: example.name, ariaLabel: title, onchange });
+      const shown = Object.assign(pictures.grey(example.x, height, width, ""), { ariaHidden: "true" });
+      return pictures.make("label", { className: `specimen ${right ? "right" : "wrong"}`, title }, radio, shown);
     });
     byId(name).replaceChildren(...choices);
   }
@@ -33,7 +33,7 @@ export const inspector = (() => {
     return (isPlaying) => {
       const begun = performance.now();
       if (isPlaying && begun < next) return;
-      byId("root").setAttribute("aria-busy", String(isPlaying)); // so that a screen reader waits until it pauses
+      byId("root").ariaBusy = isPlaying; // so that a screen reader waits until it pauses
       viewer.inspect();
       panels.forEach((each) => each.show());
       next = performance.now() + Math.max(MILLISECONDS_A_VIEW, 5 * (performance.now() - begun));
@@ -46,8 +46,8 @@ export const inspector = (() => {
       const { point } = viewer.picture.view;
       if (point?.kind === "unit") unit.select(point.layer, point.unit);
     };
-    byId("diagram").addEventListener("click", select);
-    byId("diagram").addEventListener("keydown", ({ key }) => key === "Enter" && select());
+    on("diagram", "click", select);
+    on("diagram", "keydown", ({ key }) => key === "Enter" && select());
   }
 
   // Keep the state in the address, and take it from there. What was trained on a drawing has no address.
@@ -70,8 +70,9 @@ export const inspector = (() => {
       if (!example || hash === written) return;
       viewer.stop();
       if (given.steps) panel.repeat(given.from, given.steps);
-      radioOf(example).checked = true;
-      radioOf(example).parentElement.scrollIntoView({ inline: "center", block: "nearest" });
+      const radio = radios().find(({ value }) => value === example.name);
+      radio.checked = true;
+      radio.parentElement.scrollIntoView({ inline: "center", block: "nearest" });
       viewer.inspect(example);
       viewer.go(given.stage - 1 - viewer.place);
       document.getElementById("inspector").scrollIntoView();
@@ -91,17 +92,18 @@ export const inspector = (() => {
     const panel = trainingPanel.make(model, makeUpdate(viewer, panels));
     const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
     const unit = unitPanel.make(model, nextBatch);
-    panels.push(checkPanel.make(model, nextBatch), unit);
+    panels.push(ratePanel.make(model, nextBatch), checkPanel.make(model, nextBatch), unit);
     addSpecimens("test", test, model, viewer.inspect);
     addSpecimens("train-examples", train, model, viewer.inspect);
     const choose = (example) => {
-      document.querySelectorAll("#inspector-specimens input:checked").forEach((radio) => (radio.checked = false));
+      radios().forEach((radio) => (radio.checked = false));
       viewer.inspect(example);
     };
     drawingPad.make(model, choose, panel.add);
     selectUnits(viewer, unit);
-    viewer.example = test.find((example) => !example.right) ?? test[0]; // begin with a mistake, if there is one
-    radioOf(viewer.example).checked = true;
+    const first = Math.max(0, test.findIndex(({ right }) => !right)); // begin with a mistake, if there is one
+    viewer.example = test[first];
+    radios()[first].checked = true;
     byId("root").hidden = false;
     panel.reset();
     useAddress(viewer, panel, [...test, ...train]);

@@ -3,6 +3,7 @@
 export const layout = (() => {
   const MOST_UNITS = 32; // of a layer
   const EDGES_FROM_PIXELS = 3; // to each unit
+  const REACH = 7; // pixels from an edge or a node within which a pointer finds it
   const [MARGIN, TOP] = [10, 26];
   const NAMES_WIDTH = 92; // for the names and values of the outputs
 
@@ -58,15 +59,16 @@ export const layout = (() => {
     return Math.hypot(x - start.x - along * dx, y - start.y - along * dy);
   }
 
-  // Return the place, as in explain.js, at a point; null if there is none within reach.
-  function find({ image, nodes }, edges, { width, height }, x, y, reach) {
-    const node = nodes.flat().find((each) => Math.hypot(each.x - x, each.y - y) <= each.radius + reach / 2);
+  // Return the place, as in explain.js, at a point; null if there is none within REACH.
+  function find({ image, nodes }, edges, { width, height }, x, y) {
+    const node = nodes.flat().find((each) => Math.hypot(each.x - x, each.y - y) <= each.radius + REACH / 2);
     if (node) return { kind: "unit", layer: node.layer, unit: node.unit };
     const [column, row] = [Math.floor(((x - image.x) / image.width) * width), Math.floor(((y - image.y) / image.height) * height)];
     if (column >= 0 && column < width && row >= 0 && row < height) return { kind: "pixel", from: row * width + column };
-    const near = edges.map((edge) => [distanceTo(edge, x, y), edge]).filter(([distance]) => distance <= reach);
-    if (!near.length) return null;
-    const [, { layer, unit, from }] = near.reduce((best, each) => (each[0] < best[0] ? each : best));
+    const distances = edges.map((edge) => distanceTo(edge, x, y));
+    const least = Math.min(...distances);
+    if (least > REACH) return null;
+    const { layer, unit, from } = edges[distances.indexOf(least)];
     return { kind: "edge", layer, unit, from };
   }
 

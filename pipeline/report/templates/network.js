@@ -22,10 +22,11 @@ export const network = (() => {
 
   const softmax = (z) => logSoftmax(z).map(Math.exp);
 
-  // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz
+  // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz; slope, if delta is the difference times it: a -> da/dz
   const outputs = {
     "sigmoid quadratic": {
       value: (z) => z.map(sigmoid),
+      slope: activations.sigmoid.slope,
       loss: (z, y) => quadratic(z.map(sigmoid), y),
       delta: (a, y) => a.map((value, i) => (value - y[i]) * value * (1 - value)),
     },
@@ -89,14 +90,13 @@ export const network = (() => {
     outputs,
   });
 
-  // Add dC/dw = delta a and dC/db = delta to the gradients of a layer, and return them.
+  // Add dC/dw = delta a and dC/db = delta to the gradients of a layer.
   function addGradients(gradients, a, delta) {
     const used = findUsed(a);
     for (let j = 0; j < gradients.outputs; j++) {
       gradients.biases[j] += delta[j];
       for (let i = 0; i < used.length; i++) gradients.weights[j * gradients.inputs + used[i]] += delta[j] * a[used[i]];
     }
-    return gradients;
   }
 
   // a[0] is x and a[L] the output; z[l] is the weighted input of layer l, so z[0] is null
@@ -111,23 +111,21 @@ export const network = (() => {
     return { a, z };
   }
 
-  // delta one layer back: (delta w) * f'(z), for the layer that delta belongs to and its inputs a
-  function previousDelta(functions, layer, a, delta) {
-    return inputGradient(layer, delta).map((value, k) => value * functions.hidden.slope(a[k]));
-  }
-
-  // Return the values and the loss of one example and, for layers l = 1 .. L, delta[l] = dC/dz[l] and gradients[l].
-  function propagate(functions, layers, x, y) {
+  // Return the values and the loss of one example and, for layers l = 1 .. L, delta[l] = dC/dz[l], where C is the loss over the size of
+  // the batch. The gradients of layer l are added to gradients[l - 1].
+  function propagate(functions, layers, { x, y }, gradients = layers.map(zerosLike), size = 1) {
     const { a, z } = forward(functions, layers, x);
     const last = layers.length;
     const delta = [];
-    const gradients = [];
-    delta[last] = functions.output.delta(a[last], y);
+    const back = []; // dC/da
+    delta[last] = functions.output.delta(a[last], y).map((value) => value / size);
     for (let l = last; l >= 1; l--) {
-      gradients[l] = addGradients(zerosLike(layers[l - 1]), a[l - 1], delta[l]);
-      if (l > 1) delta[l - 1] = previousDelta(functions, layers[l - 1], a[l - 1], delta[l]);
+      addGradients(gradients[l - 1], a[l - 1], delta[l]);
+      if (l === 1) break;
+      back[l - 1] = inputGradient(layers[l - 1], delta[l]);
+      delta[l - 1] = back[l - 1].map((value, k) => value * functions.hidden.slope(a[l - 1][k]));
     }
-    return { a, z, delta, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
+    return { a, z, delta, back, gradients, loss: functions.output.loss(z[last], y), difference: minus(a[last], y) };
   }
 
   // Return the parameters after one step of gradient descent, without momentum; gradients are in the structure of the layers.
@@ -142,16 +140,11 @@ export const network = (() => {
 
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-  // Decode the parameters from base64 of little-endian float32; see pipeline/report/backprop_inspector.py.
+  // Decode the parameters from base64 of float32 in the byte order of the machine, little-endian wherever there are browsers.
   function decodeLayers(text, sizes) {
-    const view = new DataView(bytesOf(text).buffer);
+    const all = Float64Array.from(new Float32Array(bytesOf(text).buffer));
     let at = 0;
-    const take = (count) =>
-      Float64Array.from({ length: count }, () => {
-        const value = view.getFloat32(at, true);
-        at += 4;
-        return value;
-      });
+    const take = (count) => all.slice(at, (at += count));
     return sizes.slice(1).map((size, i) => {
       const weights = take(size * sizes[i]);
       return { weights, biases: take(size), inputs: sizes[i], outputs: size };
@@ -162,5 +155,5 @@ export const network = (() => {
   const oneHot = (label, count) => Float64Array.from({ length: count }, (_, i) => (i === label ? 1 : 0));
   const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
-  return { build, forward, zerosLike, addGradients, previousDelta, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
+  return { build, forward, zerosLike, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
 })();

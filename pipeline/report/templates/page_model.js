@@ -27,12 +27,12 @@ export const pageModel = (() => {
     const pixels = network.bytesOf(data.images);
     const size = data.height * data.width;
     const all = [...data.train, ...data.test].map((given, i) => {
-      const own = pixels.subarray(i * size, (i + 1) * size);
-      const predicted = given.predicted ?? answer(model, network.scale(own));
-      const [label, answered] = [model.classNames[given.label], model.classNames[predicted]];
-      const right = given.label === predicted;
-      const title = `${given.name}, an example of ${label}, ${right ? "answered so" : `answered ${answered}`} by the trained network`;
-      return { ...makeExample(model, given.name, title, own, given.label), right };
+      const example = makeExample(model, given.name, "", pixels.subarray(i * size, (i + 1) * size), given.label);
+      const predicted = given.predicted ?? answer(model, example.x);
+      const [label, answered] = [given.label, predicted].map((each) => model.classNames[each]);
+      const right = label === answered;
+      const title = `${given.name}, an example of ${label}, answered ${right ? "so" : answered} by the trained network`;
+      return { ...example, title, right };
     });
     const test = all.slice(data.train.length);
     return { train: all.slice(0, data.train.length), test, sampled: test.filter((_, i) => data.test[i].sampled) };
@@ -49,9 +49,9 @@ export const pageModel = (() => {
   // Return what stages.js shows: an example as it passes through the network, and after a step of this example alone.
   function propagate(model, example) {
     const { config, functions, layers, settings } = model;
-    const pass = network.propagate(functions, layers, example.x, example.y);
-    const next = network.descend({ ...config, ...settings }, layers, pass.gradients.slice(1));
-    return { model, example, pass, y: example.y, next, after: network.propagate(functions, next, example.x, example.y) };
+    const pass = network.propagate(functions, layers, example);
+    const next = network.descend({ ...config, ...settings }, layers, pass.gradients);
+    return { model, example, pass, y: example.y, next, after: network.propagate(functions, next, example) };
   }
 
   return { read, answer, makeExample, propagate };

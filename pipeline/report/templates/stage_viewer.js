@@ -1,5 +1,6 @@
 import { diagram } from "./diagram.js";
 import { explain } from "./explain.js";
+import { page } from "./page.js";
 import { pageModel } from "./page_model.js";
 import { pictures } from "./pictures.js";
 import { stages } from "./stages.js";
@@ -9,42 +10,41 @@ import { stages } from "./stages.js";
 export const stageViewer = (() => {
   const SECONDS_A_STAGE = 2;
   const STEPS_OF_KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-  const byId = (name) => document.getElementById(`inspector-${name}`);
+  const { byId, on, say } = page;
 
   // Explain the place of the picture that is pointed at.
-  function explainPoint(viewer) {
-    const place = viewer.picture.view.point;
-    if (!place) return;
-    const { title, lines } = explain.at(viewer.shown, place, diagram.isBack(viewer.stages[viewer.place]));
-    const list = pictures.make("ul", {}, ...lines.map((line) => pictures.make("li", { textContent: line })));
-    byId("explained").replaceChildren(pictures.make("strong", { textContent: title }), list);
+  function explainPoint({ picture, shown, stages, place }) {
+    const { point } = picture.view;
+    if (!point) return;
+    const { title, lines } = explain.at(shown, point, diagram.isBack(stages[place]));
+    const list = pictures.make("ul", {}, ...lines.map((line) => pictures.make("li", {}, line)));
+    byId("explained").replaceChildren(pictures.make("strong", {}, title), list);
   }
 
   // isMoving: the products of the stage flow through the picture.
   function show(viewer, isMoving = false) {
-    const stage = viewer.stages[viewer.place];
-    for (const name of ["title", "article", "code", "why", "said"]) byId(name).textContent = stage[name];
-    byId("equation").replaceChildren(...stage.formulas());
-    byId("pictures").replaceChildren(...stage.show());
-    viewer.picture.show(viewer.shown, stage, isMoving);
-    explainPoint(viewer);
-    showPlace(viewer);
-    viewer.changed();
-  }
-
-  function showPlace({ place, stages: { length } }) {
-    byId("count").textContent = `stage ${place + 1} of ${length}`;
+    const { place, shown } = viewer;
+    const { length } = viewer.stages;
+    const stage = viewer.stages[place];
+    const { said, figures } = stages.describe(shown, stage);
+    viewer.stages.forEach(({ item }, i) => (item.hidden = i !== place));
+    say("title", stage.title);
+    say("said", said);
+    say("count", `stage ${place + 1} of ${length}`);
+    byId("pictures").replaceChildren(...figures);
     Object.assign(byId("progress"), { max: length, value: place + 1 });
     byId("back").disabled = place === 0;
     byId("next").disabled = place === length - 1;
-    if (["back", "next"].some((name) => byId(name).disabled && document.activeElement === byId(name))) byId("stage").focus();
+    if (document.activeElement.matches(":disabled")) byId("stage").focus(); // or the arrow keys would do nothing
+    viewer.picture.show(shown, stage, isMoving);
+    explainPoint(viewer);
+    viewer.changed();
   }
 
   function stop(viewer) {
     clearInterval(viewer.timer);
     viewer.timer = null;
-    byId("play").textContent = "Play";
-    byId("play").setAttribute("aria-pressed", "false");
+    Object.assign(byId("play"), { textContent: "Play", ariaPressed: "false" });
   }
 
   function go(viewer, steps) {
@@ -56,8 +56,7 @@ export const stageViewer = (() => {
     if (viewer.timer !== null) return stop(viewer);
     const isLast = () => viewer.place === viewer.stages.length - 1;
     if (isLast()) go(viewer, -Infinity);
-    byId("play").textContent = "Pause";
-    byId("play").setAttribute("aria-pressed", "true");
+    Object.assign(byId("play"), { textContent: "Pause", ariaPressed: "true" });
     viewer.timer = setInterval(() => {
       go(viewer, 1);
       if (isLast()) stop(viewer);
@@ -66,8 +65,7 @@ export const stageViewer = (() => {
 
   // Compute the pass anew, for another example or other parameters; the stage stays.
   function inspect(viewer, example = viewer.example) {
-    const shown = pageModel.propagate(viewer.model, example);
-    Object.assign(viewer, { example, shown, stages: stages.listStages(shown) });
+    Object.assign(viewer, { example, shown: pageModel.propagate(viewer.model, example) });
     go(viewer, 0);
   }
 
@@ -86,10 +84,10 @@ export const stageViewer = (() => {
       stop(viewer);
       go(viewer, steps);
     };
-    byId("back").addEventListener("click", () => goByHand(-1));
-    byId("next").addEventListener("click", () => goByHand(1));
-    byId("play").addEventListener("click", () => play(viewer));
-    byId("pictures").addEventListener("point", ({ detail }) => viewer.picture.point(detail));
+    on("back", "click", () => goByHand(-1));
+    on("next", "click", () => goByHand(1));
+    on("play", "click", () => play(viewer));
+    on("pictures", "point", ({ detail }) => viewer.picture.point(detail));
     document.addEventListener("keydown", (event) => {
       const steps = stepsOf(event);
       if (!steps) return;
@@ -100,7 +98,7 @@ export const stageViewer = (() => {
   }
 
   function make(model) {
-    const viewer = { model, stages: [], place: 0, timer: null, example: null, shown: null, changed: () => {} };
+    const viewer = { model, stages: stages.list(), place: 0, timer: null, example: null, shown: null, changed: () => {} };
     viewer.picture = diagram.make(byId("diagram"), model, () => explainPoint(viewer));
     listen(viewer);
     return Object.assign(viewer, {

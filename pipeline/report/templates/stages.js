@@ -1,10 +1,10 @@
-import { equations } from "./equations.js";
+import { chart } from "./chart.js";
 import { network } from "./network.js";
+import { page } from "./page.js";
 import { pictures } from "./pictures.js";
 
-/* The stages of one example: forward, back, and one step down. A stage is {kind, layer, title, formulas, article, code, why,
-   said, show}: `article` is the line in the names of the article, `code` that of model/, `why` says why it follows from the
-   stage before; `formulas` and `show` create elements. */
+/* What a stage says and shows of an example. The stages, with their equations and reasons, are the items of the list that stages.html
+   makes; a stage is {kind, layer, title, item}, and what is shown is {model, example, pass, y, next, after} of page_model.js. */
 export const stages = (() => {
   const lower = (l) => String(l).replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]);
   const saidOf = (name, values) => `${name} has ${pictures.counted(values.length)} values ${pictures.rangeOf(values)}.`;
@@ -14,185 +14,119 @@ export const stages = (() => {
   const edgeOf = (layer, inputs) => (index) => ({ kind: "edge", layer, unit: Math.floor(index / inputs), from: index % inputs });
   const pixelOf = (from) => ({ kind: "pixel", from });
 
-  // Return the stages for {model, example, pass, y, after}; after is the pass with the parameters of the next step.
-  function listStages(shown) {
-    const last = shown.model.layers.length;
-    const list = [inputStage(shown)];
-    for (let l = 1; l <= last; l++) list.push(weightedStage(shown, l), valueStage(shown, l));
-    list.push(differenceStage(shown), outputDeltaStage(shown));
-    for (let l = last; l >= 1; l--) {
-      if (l < last) list.push(hiddenDeltaStage(shown, l));
-      list.push(gradientStage(shown, l));
-    }
-    return [...list, descentStage(shown)];
+  const list = () =>
+    Array.from(page.byId("steps").children, (item) => ({ ...item.dataset, layer: Number(item.dataset.layer), item }));
+
+  // Show vectors with a value for each class, {name: values}.
+  const showClasses = ({ model, example }, caption, vectors) =>
+    pictures.outputs(caption, vectors, model.classNames, example.target, unitOf(model.layers.length));
+
+  // Show vectors with a value for each unit of a layer, {name: values}, of which the last is said.
+  function showLayer(shown, layer, vectors) {
+    const entries = Object.entries(vectors);
+    const [name, values] = entries.at(-1);
+    const figures =
+      layer === shown.model.layers.length
+        ? [showClasses(shown, `${name}, class by class`, vectors)]
+        : entries.map((entry) => pictures.vector(...entry, unitOf(layer)));
+    return { said: saidOf(name, values), figures };
   }
 
-  function inputStage({ model, example, pass }) {
-    const { height, width } = model;
-    return {
-      kind: "input",
-      layer: 0,
-      title: "The input",
-      formulas: () => [equations.input()],
-      article: "a_0 = x",
-      code: "tf.cast(images, dtype) / 255",
-      why: "The network computes with numbers from 0 to 1: black is 0, so a black pixel adds nothing to any sum.",
+  // Draw an activation with its tangent at the weighted input of a unit.
+  function showSlope({ pass }, layer, unit, valueOf, slope) {
+    const [z, a] = [pass.z[layer][unit], pass.a[layer][unit]];
+    const end = Math.max(6, Math.ceil(Math.abs(z)) + 2);
+    const ends = Array.from({ length: 81 }, (_, i) => (i / 40 - 1) * end);
+    const points = [...ends, z].sort((x, y) => x - y).map((x) => [x, valueOf(x), Math.abs(x - z) < 2 ? a + slope * (x - z) : NaN]);
+    const axes = { x: { low: -end, high: end, format: chart.formatNumber }, y: chart.fit(points.map(([, value]) => value)) };
+    const caption = `Its slope at z${lower(layer)}[${unit}] = ${pictures.written(z)} is ${pictures.written(slope)}`;
+    const drawn = chart.make(caption, ["the function", "its tangent"], axes);
+    drawn.replace(points, z);
+    return drawn.element;
+  }
+
+  // Return the loss of the example after a step with twice the rates.
+  function lossAfterTwice({ model, pass, example }) {
+    const { config, functions, layers, settings } = model;
+    const [weights_rate, biases_rate] = [2 * settings.weights_rate, 2 * settings.biases_rate];
+    const next = network.descend({ ...config, weights_rate, biases_rate }, layers, pass.gradients);
+    return functions.output.loss(network.forward(functions, next, example.x).z.at(-1), example.y);
+  }
+
+  const describers = {
+    input: ({ model: { height, width }, example, pass }) => ({
       said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
-      show: () => [pictures.image("a₀", pass.a[0], height, width, pixelOf)],
-    };
-  }
+      figures: [pictures.image("a₀", pass.a[0], height, width, pixelOf)],
+    }),
 
-  function showLayer({ model, example }, l, symbol, values) {
-    const name = `${symbol}${lower(l)}`;
-    return l === model.layers.length
-      ? pictures.outputs(`${name}, class by class`, { [name]: values }, model.classNames, example.target, unitOf(l))
-      : pictures.vector(name, values, unitOf(l));
-  }
+    weighted: (shown, { layer }) => showLayer(shown, layer, { [`z${lower(layer)}`]: shown.pass.z[layer] }),
 
-  function weightedStage(shown, l) {
-    const z = shown.pass.z[l];
-    return {
-      kind: "weighted",
-      layer: l,
-      title: `Layer ${l}: the weighted input`,
-      formulas: () => [equations.weighted(l)],
-      article: `z_${l} = a_${l - 1} w_${l} + b_${l}`,
-      code: "tf.matmul(a, self.weights, transpose_b=True) + self.biases",
-      why:
-        `Each unit of layer ${l} adds up the values of the layer before, each times the weight of its edge, and its own ` +
-        "bias. This is the only place where parameters act on the answer.",
-      said: saidOf(`z${lower(l)}`, z),
-      show: () => [showLayer(shown, l, "z", z)],
-    };
-  }
+    value(shown, { layer }) {
+      const { layers, classNames } = shown.model;
+      const values = shown.pass.a[layer];
+      const { said, figures } = showLayer(shown, layer, { [`a${lower(layer)}`]: values });
+      if (layer < layers.length) return { said, figures };
+      const answer = network.largest(values);
+      return { said: `The largest output is ${pictures.written(values[answer])}: the answer is ${classNames[answer]}.`, figures };
+    },
 
-  function valueStage(shown, l) {
-    const { config, layers, classNames } = shown.model;
-    const last = l === layers.length;
-    const a = shown.pass.a[l];
-    const answer = network.largest(a);
-    return {
-      kind: "value",
-      layer: l,
-      title: last ? `Layer ${l}: the output` : `Layer ${l}: the value`,
-      formulas: () => [equations.value(l, last ? config.output : config.activation)],
-      article: `a_${l} = sigma(z_${l})`,
-      code: last ? "network.output.value(z)" : "network.hidden.value(layer.weigh(passed_on))",
-      why: last
-        ? "A sum can be any number, and an answer is wanted: the output function turns the sums into one value from 0 to 1 for each class."
-        : "A sum of sums is a sum again: without a function that bends, two layers could do no more than one.",
-      said: last
-        ? `The largest output is ${pictures.written(a[answer])}: the answer is ${classNames[answer]}.`
-        : saidOf(`a${lower(l)}`, a),
-      show: () => [showLayer(shown, l, "a", a)],
-    };
-  }
+    // Show the difference times the slope, where there is one, and the slope itself on the function.
+    delta(shown, { layer }) {
+      const { model, pass } = shown;
+      const { hidden, output } = model.functions;
+      const isOutput = layer === model.layers.length;
+      const errors = pass.delta[layer];
+      const error = { [`∇z${lower(layer)}`]: errors };
+      if (isOutput && !output.slope) return showLayer(shown, layer, error);
+      const back = isOutput ? pass.difference : pass.back[layer];
+      const slopes = pass.a[layer].map(isOutput ? output.slope : hidden.slope);
+      const unit = network.largest(back.map(Math.abs));
+      const valueOf = isOutput ? (z) => output.value([z])[0] : hidden.value;
+      const numbers = [back[unit], slopes[unit], errors[unit]].map(pictures.written);
+      const { figures } = showLayer(shown, layer, { [`∇a${lower(layer)}`]: back, "times the slope": slopes, ...error });
+      return {
+        said:
+          `${isOutput ? "Output" : "Unit"} ${isOutput ? model.classNames[unit] : unit} has the largest ∇a${lower(layer)}, ${numbers[0]}. ` +
+          `Its slope is ${numbers[1]}, so its ∇z${lower(layer)} is ${numbers[2]}.`,
+        figures: [...figures, showSlope(shown, layer, unit, valueOf, slopes[unit])],
+      };
+    },
 
-  function differenceStage({ model, example, pass, y }) {
-    const { config, layers, classNames } = model;
-    const last = layers.length;
-    const columns = { [`a${lower(last)}`]: pass.a[last], y, difference: pass.difference };
-    return {
-      kind: "difference",
-      layer: last,
-      title: "The difference, and the loss",
-      formulas: () => [equations.differenceOf(config, last), equations.loss(config.loss, config.output, last)],
-      article: `diff = a_${last} - y`,
-      code: "network.output.loss(z, y)",
-      why:
-        "To improve, training needs one number to make smaller: the loss C. How C changes with each output begins with how far " +
-        "that output is from its target, and in which direction.",
-      said: `The target y is 1 for ${classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} minus y`, columns, classNames, example.target, unitOf(last))],
-    };
-  }
+    difference(shown, { layer }) {
+      const { model, example, pass, y } = shown;
+      const name = `a${lower(layer)}`;
+      return {
+        said: `The target y is 1 for ${model.classNames[example.target]}, else 0. The loss C is ${pictures.written(pass.loss)}.`,
+        figures: [showClasses(shown, `${name} minus y`, { [name]: pass.a[layer], y, difference: pass.difference })],
+      };
+    },
 
-  function outputDeltaStage({ model, example, pass }) {
-    const { config, layers, classNames } = model;
-    const last = layers.length;
-    const name = `∇z${lower(last)}`;
-    const cancelled = config.loss === "cross-entropy";
-    return {
-      kind: "delta",
-      layer: last,
-      title: `Back to z${lower(last)}: the error of the output layer`,
-      formulas: () => [equations.outputDelta(config, last)],
-      article: cancelled ? `d_z_${last} = diff` : `d_z_${last} = diff * sigmaprime(z_${last})`,
-      code: "network.output.delta(network.output.value(z), y)",
-      why: cancelled
-        ? `z${lower(last)} acts on C through the output function alone, whose slope is a factor. Here the derivative of the loss ` +
-          "divides by that same slope: the two cancel, and a unit that is wrong learns even where its function is flat."
-        : `z${lower(last)} acts on C through the output function alone. If z grows by a little, a grows by the slope times as much, ` +
-          "so the difference is multiplied with the slope. Where the function is flat (a near 0 or 1), the slope is nearly 0: " +
-          "such a unit hardly learns, however wrong it is.",
-      said: `${saidOf(name, pass.delta[last])} ${name} is dC/dz${lower(last)}, also called delta.`,
-      show: () => [pictures.outputs(`${name}, class by class`, { [name]: pass.delta[last] }, classNames, example.target, unitOf(last))],
-    };
-  }
+    gradient({ model: { height, width }, pass }, { layer }) {
+      const { weights, biases, inputs, outputs } = pass.gradients[layer - 1];
+      const name = `∇w${lower(layer)}`;
+      const places = edgeOf(layer, inputs);
+      const drawn =
+        layer === 1
+          ? pictures.tiles(name, weights, outputs, height, width, places)
+          : pictures.matrix(name, weights, outputs, inputs, places);
+      return { said: saidOf(name, weights), figures: [drawn, pictures.vector(`∇b${lower(layer)}`, biases, unitOf(layer))] };
+    },
 
-  function hiddenDeltaStage({ model, pass }, l) {
-    const name = `∇z${lower(l)}`;
-    return {
-      kind: "delta",
-      layer: l,
-      title: `Back to z${lower(l)}: the error of layer ${l}`,
-      formulas: () => equations.hiddenDelta(l, model.config.activation),
-      article: `d_a_${l} = d_z_${l + 1} w_${l + 1}^T;  d_z_${l} = d_a_${l} * sigmaprime(z_${l})`,
-      code: "parameters[below].weigh_back(delta) * m[below] * network.hidden.slope(a[below])",
-      why:
-        `A value of layer ${l} acts on every z${lower(l + 1)}, on each by the weight of the edge between them. So the errors come back ` +
-        "along the same edges, times the same weights, and add up; then the slope is a factor again, as every z acts through its value.",
-      said: saidOf(name, pass.delta[l]),
-      show: () => [pictures.vector(name, pass.delta[l], unitOf(l))],
-    };
-  }
+    descent(shown, { layer }) {
+      const { model, pass, after } = shown;
+      const { weights_rate, biases_rate } = model.settings;
+      const told = [weights_rate, biases_rate, pass.loss, after.loss, lossAfterTwice(shown)].map(pictures.written);
+      const columns = { before: pass.a[layer], after: after.a[layer] };
+      return {
+        said:
+          `With rates of ${told[0]} for weights and ${told[1]} for biases, the loss of this example goes from ${told[2]} to ${told[3]}. ` +
+          `With twice these rates it would go to ${told[4]}.`,
+        figures: [showClasses(shown, `a${lower(layer)} before and after the step`, columns)],
+      };
+    },
+  };
 
-  function gradientStage({ model, pass }, l) {
-    const { height, width } = model;
-    const { weights, biases, inputs, outputs } = pass.gradients[l];
-    const name = `∇w${lower(l)}`;
-    const drawWeights = () =>
-      l === 1
-        ? pictures.tiles(name, weights, outputs, height, width, edgeOf(l, inputs))
-        : pictures.matrix(name, weights, outputs, inputs, edgeOf(l, inputs));
-    return {
-      kind: "gradient",
-      layer: l,
-      title: `The gradients of layer ${l}`,
-      formulas: () => equations.gradients(l),
-      article: `d_b_${l} = d_z_${l};  d_w_${l} = a_${l - 1}^T d_z_${l}`,
-      code: "type(self)(tf.matmul(delta, a, transpose_a=True), tf.reduce_sum(delta, axis=0))",
-      why:
-        `A weight is multiplied with the value at its beginning, so if it grows by a little, z${lower(l)} grows by that value times as much: ` +
-        "its derivative is the error at its end times the value at its beginning. Where the value is 0, nothing is learnt. " +
-        "A bias is multiplied with 1.",
-      said: `${saidOf(name, weights)} ∇b${lower(l)} is ∇z${lower(l)} itself.`,
-      show: () => [drawWeights(), pictures.vector(`∇b${lower(l)}`, biases, unitOf(l))],
-    };
-  }
+  const describe = (shown, stage) => describers[stage.kind](shown, stage);
 
-  function descentStage({ model, example, pass, after }) {
-    const { layers, classNames, settings } = model;
-    const last = layers.length;
-    const config = { ...model.config, ...settings };
-    const columns = { before: pass.a[last], after: after.a[last] };
-    return {
-      kind: "descent",
-      layer: last,
-      title: "One step down",
-      formulas: () => layers.flatMap((_, i) => equations.descent(config, i + 1)),
-      article: layers.map((_, i) => `w_${i + 1} = w_${i + 1} - eta d_w_${i + 1}`).join(";  "),
-      code: "-factor * config.weights_rate * (g.weights + config.weight_decay * p.weights)",
-      why:
-        "The gradient says how C grows, so every parameter moves against it, by the learning rate times its gradient. Twice the rate " +
-        "is twice the way along the same direction; as the gradient changes on the way, a step too long ends up higher than it began.",
-      said:
-        `With rates of ${pictures.written(config.weights_rate)} for weights and ${pictures.written(config.biases_rate)} for biases, ` +
-        `the loss of this example goes from ${pictures.written(pass.loss)} to ${pictures.written(after.loss)}.`,
-      show: () => [pictures.outputs(`a${lower(last)} before and after the step`, columns, classNames, example.target, unitOf(last))],
-      losses: [pass.loss, after.loss],
-    };
-  }
-
-  return { lower, listStages };
+  return { lower, list, describe };
 })();

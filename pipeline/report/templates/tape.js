@@ -30,10 +30,13 @@ export const tape = (() => {
       return result;
     }
 
-    function apply(name, x) {
-      const [value, derivative] = operations[name];
-      return record(x.values.map(value), (g) => g.forEach((each, i) => (x.gradient[i] += each * derivative(x.values[i]))));
-    }
+    // A function of each number x[i], with its derivative there.
+    const map = (x, value, derivative) =>
+      record(x.values.map(value), (g) => g.forEach((each, i) => (x.gradient[i] += each * derivative(x.values[i], i))));
+
+    const apply = (name, x) => map(x, ...operations[name]);
+    const add = (x, c) => map(x, (value, i) => value + c[i], () => 1); // x + c, with constants c
+    const multiply = (x, c) => map(x, (value, i) => value * c[i], (_, i) => c[i]); // x c, element by element
 
     // w x + b, where w has a row of numbers for each number of b
     function affine(w, b, x) {
@@ -52,14 +55,6 @@ export const tape = (() => {
         }),
       );
     }
-
-    // x + c, with constants c
-    const add = (x, c) =>
-      record(x.values.map((value, i) => value + c[i]), (g) => g.forEach((each, i) => (x.gradient[i] += each)));
-
-    // x c, element by element, with constants c
-    const multiply = (x, c) =>
-      record(x.values.map((value, i) => value * c[i]), (g) => g.forEach((each, i) => (x.gradient[i] += each * c[i])));
 
     const sum = (x) =>
       record(Float64Array.of(x.values.reduce((total, value) => total + value, 0)), ([g]) =>

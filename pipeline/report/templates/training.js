@@ -9,16 +9,8 @@ export const training = (() => {
   function propagateBatch(config, layers, batch) {
     const functions = network.build(config);
     const gradients = layers.map(network.zerosLike);
-    let loss = 0;
-    for (const { x, y } of batch) {
-      const { a, z } = network.forward(functions, layers, x);
-      loss += functions.output.loss(z[layers.length], y) / batch.length;
-      let delta = functions.output.delta(a[layers.length], y).map((value) => value / batch.length);
-      for (let l = layers.length; l >= 1; l--) {
-        network.addGradients(gradients[l - 1], a[l - 1], delta);
-        if (l > 1) delta = network.previousDelta(functions, layers[l - 1], a[l - 1], delta);
-      }
-    }
+    const size = batch.length;
+    const loss = batch.reduce((sum, each) => sum + network.propagate(functions, layers, each, gradients, size).loss / size, 0);
     return { loss, gradients };
   }
 

@@ -1,4 +1,5 @@
 import { chart } from "./chart.js";
+import { page } from "./page.js";
 import { pictures } from "./pictures.js";
 import { training } from "./training.js";
 
@@ -9,25 +10,21 @@ export const trainingPanel = (() => {
   const MOST_BATCH = 10;
   const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
   const MOST_MEASURED = 20; // steps of one call
-  const SPLITS = ["train", "test"];
   const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
   const RATES = ["weights_rate", "biases_rate"];
-  const byId = (name) => document.getElementById(`inspector-${name}`);
+  const { byId, on, say, fill } = page;
 
   // Put the loss and the right answers of both splits on the charts and in words.
   function measure(panel) {
     const begun = performance.now();
     const { config, examples, layers } = panel.model;
-    const splits = [examples.train, examples.sampled];
-    const found = splits.map((each) => training.evaluate(config, layers, each));
     const { numSteps } = panel.trainer;
-    panel.loss.add(numSteps, found.map((each) => each.loss));
-    panel.right.add(numSteps, found.map((each, i) => (100 * each.right) / splits[i].length));
-    const told = found.map(
-      (each, i) => `${each.right} of ${splits[i].length} ${SPLITS[i]} examples are right, their mean loss is ${pictures.written(each.loss)}`,
-    );
-    byId("trained").textContent = `Step ${pictures.counted(numSteps)}: ${told.join("; ")}.`;
-    byId("brief").textContent = `step ${pictures.counted(numSteps)}, train loss ${pictures.written(found[0].loss)}`;
+    const found = [examples.train, examples.sampled].map((each) => ({ ...training.evaluate(config, layers, each), count: each.length }));
+    const told = found.map(({ loss, right, count }) => [right, count, pictures.written(loss)]);
+    panel.loss.add(numSteps, found.map(({ loss }) => loss));
+    panel.right.add(numSteps, found.map(({ right, count }) => right / count));
+    fill("trained", pictures.counted(numSteps), ...told.flat());
+    say("brief", `step ${pictures.counted(numSteps)}, train loss ${told[0][2]}`);
     const ended = performance.now();
     panel.nextMeasure = ended + Math.max(MILLISECONDS_A_MEASURE, 5 * (ended - begun));
   }
@@ -56,10 +53,9 @@ export const trainingPanel = (() => {
   function stepOnce({ model, trainer, history }) {
     trainer.step(model.settings);
     model.layers = trainer.layers;
-    const settings = JSON.stringify(model.settings);
     const last = history.at(-1);
-    if (last && JSON.stringify(last.settings) === settings) last.count += 1;
-    else history.push({ count: 1, settings: JSON.parse(settings) });
+    if (last && JSON.stringify(last.settings) === JSON.stringify(model.settings)) last.count += 1;
+    else history.push({ count: 1, settings: { ...model.settings } });
   }
 
   // Take steps, and put the last MOST_MEASURED of them on the charts.
@@ -82,24 +78,22 @@ export const trainingPanel = (() => {
       if (begun > panel.nextMeasure) measure(panel);
       panel.changed(true);
     }
-    panel.playing = requestAnimationFrame((next) => playFrame(panel, next));
+    requestFrame(panel);
   }
 
-  function showPlaying(panel) {
-    byId("train").textContent = panel.playing === null ? "Train" : "Pause";
-    byId("train").setAttribute("aria-pressed", String(panel.playing !== null));
-  }
+  const requestFrame = (panel) => (panel.playing = requestAnimationFrame((now) => playFrame(panel, now)));
+  const showPlaying = (textContent, ariaPressed) => Object.assign(byId("train"), { textContent, ariaPressed });
 
   function play(panel) {
-    panel.playing = requestAnimationFrame((now) => playFrame(panel, now));
-    showPlaying(panel);
+    requestFrame(panel);
+    showPlaying("Pause", "true");
   }
 
   function stop(panel) {
     if (panel.playing === null) return;
     cancelAnimationFrame(panel.playing);
     panel.playing = null;
-    showPlaying(panel);
+    showPlaying("Train", "false");
     measure(panel);
     panel.changed(false);
   }
@@ -110,8 +104,8 @@ export const trainingPanel = (() => {
     if (model.start !== null) byId("origin").value = from;
     reset(panel);
     for (const { count, settings } of steps) {
-      for (const name of RATES) byId(name).value = String(Math.log2(settings[name] / model.config[name]));
-      for (const name of ["batch_size", "rule"]) byId(name).value = String(settings[name]);
+      for (const name of RATES) byId(name).value = Math.log2(settings[name] / model.config[name]);
+      for (const name of ["batch_size", "rule"]) byId(name).value = settings[name];
       readSettings(model);
       Object.assign(model.settings, settings);
       step(panel, count);
@@ -121,24 +115,28 @@ export const trainingPanel = (() => {
   // The sliders of the rates are powers of two of the run's rates.
   function readSettings({ config, settings }) {
     for (const name of RATES) {
-      settings[name] = config[name] * 2 ** Number(byId(name).value);
-      byId(`${name}-value`).textContent = pictures.written(settings[name]);
-      byId(name).setAttribute("aria-valuetext", pictures.written(settings[name]));
+      settings[name] = config[name] * 2 ** byId(name).value;
+      const text = pictures.written(settings[name]);
+      document.querySelectorAll(`[data-rate=${name}]`).forEach((each) => (each.textContent = text));
+      byId(name).ariaValueText = text;
     }
     settings.batch_size = Number(byId("batch_size").value);
-    byId("batch_size-value").textContent = byId("batch_size").value;
+    say("batch_size-value", settings.batch_size);
     settings.rule = byId("rule").value;
   }
 
   function listen(panel) {
-    const stepBy = (count) => () => (stop(panel), step(panel, count));
-    byId("step").addEventListener("click", stepBy(1));
-    byId("ten").addEventListener("click", stepBy(10));
-    byId("train").addEventListener("click", () => (panel.playing === null ? play(panel) : stop(panel)));
-    byId("reset").addEventListener("click", () => reset(panel));
-    byId("origin").addEventListener("change", () => reset(panel));
+    const stepBy = (count) => () => {
+      stop(panel);
+      step(panel, count);
+    };
+    on("step", "click", stepBy(1));
+    on("ten", "click", stepBy(10));
+    on("train", "click", () => (panel.playing === null ? play : stop)(panel));
+    on("reset", "click", () => reset(panel));
+    on("origin", "change", () => reset(panel));
     for (const name of [...RATES, "batch_size", "rule"]) {
-      byId(name).addEventListener(name === "rule" ? "change" : "input", () => {
+      on(name, name === "rule" ? "change" : "input", () => {
         readSettings(panel.model);
         panel.changed(panel.playing !== null);
       });
@@ -147,11 +145,12 @@ export const trainingPanel = (() => {
 
   function make(model, changed) {
     const panel = { model, changed, trainer: null, playing: null, lastStep: 0, nextMeasure: 0, history: [], hasDrawing: false };
-    panel.loss = chart.make("Mean loss of the page's examples", SPLITS);
-    panel.right = chart.make("Right answers, in percent", SPLITS, { ...chart.grown, y: [0, 100], format: String });
+    const splits = ["train", "test"];
+    panel.loss = chart.make("Mean loss of the page's examples", splits);
+    panel.right = chart.make("Right answers", splits, { y: { low: 0, high: 1, format: chart.formatShare } });
     byId("charts").replaceChildren(panel.loss.element, panel.right.element);
-    byId("batch_size").value = String(Math.min(model.config.batch_size, MOST_BATCH));
-    byId("rule").value = model.config.step === "autodiff" ? "autodiff" : "manual";
+    byId("batch_size").value = Math.min(model.config.batch_size, MOST_BATCH);
+    if (model.config.step === "autodiff") byId("rule").value = "autodiff";
     if (model.start === null) byId("origin").querySelector("[value=start]").remove();
     readSettings(model);
     listen(panel);

@@ -31,10 +31,10 @@ def test_a_step_of_the_page_equals_one_by_manual_gradients(position, model_page,
     found = values_in(
         driver,
         "const { model } = inspector.started; const { x, y, pixels, target } = model.examples.test.at(arguments[0]);"
-        "const pass = network.propagate(model.functions, model.trained, x, y);"
-        "const after = network.descend(model.config, model.trained, pass.gradients.slice(1));"
+        "const pass = network.propagate(model.functions, model.trained, { x, y });"
+        "const after = network.descend(model.config, model.trained, pass.gradients);"
         "return { ...pass, after, pixels, target,"
-        "         lossAfter: network.propagate(model.functions, after, x, y).loss };",
+        "         lossAfter: network.propagate(model.functions, after, { x, y }).loss };",
         position,
     )
     parameters = tuple(
@@ -52,8 +52,8 @@ def test_a_step_of_the_page_equals_one_by_manual_gradients(position, model_page,
     expected = manual(network, parameters, x, y)
     assert is_close(found["loss"], expected.loss)
     for number, layer in enumerate(expected.layers, 1):
-        assert is_close(found["gradients"][number]["weights"], layer.weights)
-        assert is_close(found["gradients"][number]["biases"], layer.biases)
+        assert is_close(found["gradients"][number - 1]["weights"], layer.weights)
+        assert is_close(found["gradients"][number - 1]["biases"], layer.biases)
         assert is_close(found["delta"][number], layer.biases)
     velocity = tf.nest.map_structure(tf.zeros_like, parameters)
     state = descend(config, State(tf.constant(0), tf.constant(1), parameters, velocity), expected.layers, 1.0)
@@ -132,7 +132,8 @@ def test_every_activation_output_and_loss_equals_that_of_the_model(activation, o
         "const [config, weights, biases, x, y] = arguments;"
         "const layers = weights.map((rows, i) => ({ weights: Float64Array.from(rows.flat()),"
         "  biases: Float64Array.from(biases[i]), inputs: rows[0].length, outputs: rows.length }));"
-        "return network.propagate(network.build(config), layers, Float64Array.from(x), Float64Array.from(y));",
+        "const example = { x: Float64Array.from(x), y: Float64Array.from(y) };"
+        "return network.propagate(network.build(config), layers, example);",
         {"activation": activation, "output": output, "loss": loss},
         [weights.tolist() for weights, _ in layers],
         [biases.tolist() for _, biases in layers],
@@ -143,8 +144,8 @@ def test_every_activation_output_and_loss_equals_that_of_the_model(activation, o
     expected = manual(build_network(activation, output, loss), parameters, tf.constant([x]), tf.constant([y]))
     assert is_close(found["loss"], expected.loss)
     for number, layer in enumerate(expected.layers, 1):
-        assert is_close(found["gradients"][number]["weights"], layer.weights)
-        assert is_close(found["gradients"][number]["biases"], layer.biases)
+        assert is_close(found["gradients"][number - 1]["weights"], layer.weights)
+        assert is_close(found["gradients"][number - 1]["biases"], layer.biases)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (9, 14), (40, 12)])

@@ -14,8 +14,8 @@ const model = { config, layers, functions: network.build(config), classNames: ["
 const pixels = Uint8Array.of(255, 0, 51, 102, 0, 0, 204, 255);
 const x = network.scale(pixels);
 const y = network.oneHot(1, 2);
-const pass = network.propagate(model.functions, layers, x, y);
-const next = network.descend(config, layers, pass.gradients.slice(1));
+const pass = network.propagate(model.functions, layers, { x, y });
+const next = network.descend(config, layers, pass.gradients);
 const shown = { model, example: { pixels, target: 1 }, pass, y, next };
 const near = (text, value) => assert.ok(Math.abs(Number(text) - value) <= 5e-4 * Math.abs(value), `${text} is not ${value}`);
 
@@ -45,7 +45,7 @@ test("the error of an output is its difference times the slope, and that of a hi
 test("an edge has its weight, its gradient and its weight after the step", () => {
   const { lines } = explain.at(shown, { kind: "edge", layer: 2, unit: 1, from: 0 }, true);
   near(lines[0].match(/(\S+)$/)[1], -0.5);
-  near(lines[2].match(/(\S+)$/)[1], pass.gradients[2].weights[3]);
+  near(lines[2].match(/(\S+)$/)[1], pass.gradients[1].weights[3]);
   near(lines[3].match(/(\S+)$/)[1], next[1].weights[3]);
 });
 
@@ -59,7 +59,7 @@ test("a point on a node, a pixel or an edge finds it, and one elsewhere finds no
   const placed = layout.place(layout.chooseUnits(layers), model, 600, 400);
   const edges = layout.listEdges(placed, model, x);
   assert.equal(edges.length, 3 * 3 + 6);
-  const find = (px, py) => layout.find(placed, edges, model, px, py, 6);
+  const find = (px, py) => layout.find(placed, edges, model, px, py);
   for (const { layer, unit, x: px, y: py } of placed.nodes.flat()) assert.deepEqual(find(px, py), { kind: "unit", layer, unit });
   const { image } = placed;
   assert.deepEqual(find(image.x + 1, image.y + 1), { kind: "pixel", from: 0 });
