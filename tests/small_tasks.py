@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
+from model.errors import BadInput
 from pipeline.sources import csv_lines, csv_tasks, image_files, parquet_tasks, scan_tasks, tfrecord_tasks
 from tests.examples import example, frame
 from tests.helpers import Digits
@@ -27,6 +28,7 @@ SIZES = (
     (scan_tasks, "MANY_PARSED_BYTES", 100),
     (csv_tasks, "WHOLE_BYTES", 1600),
     (csv_tasks, "PIECE_BYTES", 400),
+    (csv_tasks, "_LEAST_PIECES", 1),
     (csv_lines, "PIECE_BYTES", 300),
     (tfrecord_tasks, "BLOCK_BYTES", 500),
     (parquet_tasks, "_LEAST_GROUPS", 1),
@@ -36,7 +38,7 @@ SIZES = (
 
 
 class Workers:
-    """Runs tasks as workers would, the last one first; counts the tasks."""
+    """Runs tasks as workers would, the last one first, and raises their errors in order; counts the tasks."""
 
     def __init__(self) -> None:
         self.num_tasks = 0
@@ -44,8 +46,21 @@ class Workers:
     def __call__(self, function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
         self.num_tasks += len(tasks)
         function, tasks = pickle.loads(pickle.dumps((function, tasks)))  # noqa: S301
-        results = [to_json(function(task)) for task in reversed(tasks)]
-        return (TypeAdapter(kind).validate_json(result) for result in reversed(results))
+        results = [_run_task(function, task) for task in reversed(tasks)]
+        return (_read_result(result, kind) for result in reversed(results))
+
+
+def _run_task(function: Callable[[Any], Any], task: Any) -> bytes | BadInput:
+    try:
+        return to_json(function(task))
+    except BadInput as problem:
+        return problem
+
+
+def _read_result(result: bytes | BadInput, kind: Any) -> Any:
+    if isinstance(result, BadInput):
+        raise result
+    return TypeAdapter(kind).validate_json(result)
 
 
 def write_arrays(folder: Path, digits: Digits | None = None) -> str:

@@ -38,7 +38,8 @@ def read_pieces(place: Place, columns: CsvColumns) -> Iterator[LinesPiece]:
 
     Pieces of blank lines are left out.
     """
-    return (piece for piece in cut_pieces(place, find_first_byte(place, columns)) if not piece.is_blank)
+    pieces = cut_pieces(place, find_first_byte(place, columns), PIECE_BYTES)
+    return (piece for piece in pieces if not piece.is_blank)
 
 
 def find_first_byte(place: Place, columns: CsvColumns) -> int:
@@ -49,15 +50,15 @@ def find_first_byte(place: Place, columns: CsvColumns) -> int:
         return read_first_lines(stream, str(place))[1]
 
 
-def cut_pieces(place: Place, first_byte: int, num_before: int = 0) -> Iterator[LinesPiece]:
+def cut_pieces(place: Place, first_byte: int, piece_bytes: int, num_before: int = 0) -> Iterator[LinesPiece]:
     """Yield the lines of a file from first_byte on in pieces; raises BadInput if a line is too long.
 
-    A piece ends with the last line that ends within the next multiple of PIECE_BYTES, so it can be found without the
+    A piece ends with the last line that ends within the next multiple of piece_bytes, so it can be found without the
     pieces before it: the first num_before ones are left out. Pieces may be of blank lines.
     """
     with open_decompressed(place) as stream:
-        offset, rest = _read_begun_line(stream, first_byte, first_byte + num_before * PIECE_BYTES, place)
-        while chunk := stream.read(PIECE_BYTES):
+        offset, rest = _read_begun_line(stream, first_byte, first_byte + num_before * piece_bytes, place)
+        while chunk := stream.read(piece_bytes):
             lines = rest + chunk
             end = lines.rfind(b"\n") + 1
             if end:

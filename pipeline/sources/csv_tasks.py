@@ -26,6 +26,7 @@ from pipeline.sources.scan_tasks import (
     Span,
     choose_runner,
     cut_span,
+    map_here,
     plan_contents,
 )
 from pipeline.storage.files import file_size
@@ -33,6 +34,7 @@ from pipeline.storage.places import Place
 
 WHOLE_BYTES = 2**30  # of the lines of a split; more are digested in pieces
 PIECE_BYTES = 2**26  # of the lines that are digested together
+_LEAST_PIECES = 4  # of a task
 
 
 class CsvFile(NamedTuple):
@@ -50,11 +52,13 @@ class CsvFile(NamedTuple):
 class LinesTask(NamedTuple):
     """A part of the scan of a split: the files that have the bytes of the span.
 
-    The lines of the first file are at `start` of the split, and num_before pieces of them are of earlier tasks.
+    The lines of the first file are at `start` of the split. They are read in pieces of about piece_bytes, of which the
+    first num_before are of earlier tasks.
     """
 
     files: tuple[CsvFile, ...]
     start: int
+    piece_bytes: int
     num_before: int
     span: Span
 
@@ -86,26 +90,21 @@ def plan_lines(
 ) -> dict[str, Content]:
     """Return the content of each split of a source, given its files and its header; map_tasks runs large ones."""
     every_file = [file for each in files.values() for file in each]
+    run = choose_runner(sum(file_size(file.place) for file in every_file), map_tasks, is_parsed=True)
+    compressed = [file for file in every_file if is_compressed(file.place)]
 
-    def cut(run: MapTasks) -> dict[str, list[LinesTask]]:
-        measured = iter(_measure_files(every_file, run))
-        return {split: cut_tasks([next(measured) for _ in each]) for split, each in files.items()}
+    def cut() -> dict[str, list[LinesTask]]:
+        sizes = dict(zip(compressed, run(_measure, compressed, int), strict=True))
+        return {
+            split: _cut_tasks([file._replace(num_bytes=sizes.get(file) or _measure(file)) for file in each])
+            for split, each in files.items()
+        }
 
     def read_whole(split: str, span: Span) -> LinesTask:
-        return LinesTask(files[split], 0, 0, span)
+        return LinesTask(files[split], 0, csv_lines.PIECE_BYTES, 0, span)
 
-    run = choose_runner(sum(file_size(file.place) for file in every_file), map_tasks, is_parsed=True)
-    return plan_contents(headers, PieceSize(WHOLE_BYTES, PIECE_BYTES), read_whole, cut, run)
-
-
-def _measure_files(files: list[CsvFile], run: MapTasks) -> list[CsvFile]:
-    """Return files with their number of bytes; those that must be decompressed for it are tasks.
-
-    Raises BadInput for a gzip file that is damaged.
-    """
-    compressed = [file for file in files if is_compressed(file.place)]
-    measured = dict(zip(compressed, run(_measure, compressed, int), strict=True))
-    return [file._replace(num_bytes=measured.get(file) or _measure(file)) for file in files]
+    pays = run is not map_here or not compressed  # other files are measured without reading them
+    return plan_contents(headers, PieceSize(WHOLE_BYTES, PIECE_BYTES), cut if pays else None, read_whole)
 
 
 def _measure(file: CsvFile) -> int:
@@ -113,18 +112,22 @@ def _measure(file: CsvFile) -> int:
         return stream.seek(0, SEEK_END) - file.first_byte
 
 
-def cut_tasks(files: list[CsvFile]) -> list[LinesTask]:
+def _cut_tasks(files: list[CsvFile]) -> list[LinesTask]:
     """Cut a split, whose files are measured, into tasks.
 
-    A gzip file is read from its beginning on, so that tasks have as many bytes as the largest, and two of them read it.
+    Where two tasks meet, both read a piece of lines. A gzip file is read from its beginning on, so tasks have as many
+    bytes as the largest, and two of them read it.
     """
-    least = max((file.num_bytes or 0 for file in files if is_compressed(file.place)), default=1)
+    compressed = (file.num_bytes or 0 for file in files if is_compressed(file.place))
+    least = max((_LEAST_PIECES * PIECE_BYTES, *compressed))
     starts = list(accumulate((file.num_bytes or 0 for file in files), initial=0))
     tasks = list[LinesTask]()
     for span in cut_span(starts[-1], least, PieceSize(WHOLE_BYTES, PIECE_BYTES)):
         first = bisect_right(starts, span.start) - 1
-        num_before = (span.start - starts[first]) // csv_lines.PIECE_BYTES
-        tasks.append(LinesTask(tuple(files[first : bisect_left(starts, span.stop)]), starts[first], num_before, span))
+        start = starts[first]
+        num_before = (span.start - start) // csv_lines.PIECE_BYTES
+        chosen = tuple(files[first : bisect_left(starts, span.stop)])
+        tasks.append(LinesTask(chosen, start, csv_lines.PIECE_BYTES, num_before, span))
     return tasks
 
 
@@ -159,7 +162,7 @@ def _read_pieces(task: LinesTask) -> Iterator[tuple[int, int, LinesPiece]]:
     num_before = task.num_before
     for number, file in enumerate(task.files):
         end = start
-        for piece in cut_pieces(file.place, file.first_byte, num_before):
+        for piece in cut_pieces(file.place, file.first_byte, task.piece_bytes, num_before):
             position = start + piece.offset - file.first_byte
             if position >= task.span.stop:
                 return

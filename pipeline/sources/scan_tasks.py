@@ -218,19 +218,17 @@ ReadTask: TypeAlias = Callable[[Any, DigestsOf], Any]  # reads a task and update
 def plan_contents(
     headers: dict[str, bytes],
     size: PieceSize,
+    cut: Callable[[], dict[str, list[Any]]] | None,
     read_whole: Callable[[str, Span], Any],
-    cut: Callable[[MapTasks], dict[str, list[Any]]],
-    run: MapTasks,
 ) -> dict[str, Content]:
     """Return the content of each split, of which a header is digested first.
 
-    read_whole returns the task that reads a split to its end, which this process does unless run leads elsewhere. Then
-    cut measures the files by it, and returns the tasks of each split. If it finds damage (BadInput), this process reads
-    all, and so raises the first error in order.
+    cut measures the files and returns the tasks of each split; None if that would take too long. Then, or if it finds
+    damage (BadInput), read_whole returns the task that reads a split to its end, and raises the first error in order.
     """
-    if run is not map_here:
-        with suppress(BadInput):
-            tasks = cut(run)
+    with suppress(BadInput):
+        if cut:
+            tasks = cut()
             return {split: Content(tasks[split], (hashlib.sha256(header),)) for split, header in headers.items()}
     digests = {split: OpenDigest(size, header) for split, header in headers.items()}
     return {split: Content([read_whole(split, digest.span)], (digest,)) for split, digest in digests.items()}

@@ -6,6 +6,7 @@ records say where they are.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
@@ -25,6 +26,7 @@ from pipeline.sources.scan_tasks import (
     Span,
     choose_runner,
     cut_span,
+    map_here,
     plan_contents,
 )
 from pipeline.sources.tfrecord_features import ExampleFeatures, StoredExample, read_stored
@@ -52,14 +54,15 @@ class Position(NamedTuple):
 class RecordsTask(NamedTuple):
     """A part of the scan of a split: the files that have the records of the span.
 
-    The first file is read from a position on. num_records are those of each file; None if the files are read to their
-    ends, whatever these are.
+    The first file is read from a position on, all in runs of about run_bytes. num_records are those of each file; None
+    if the files are read to their ends, whatever these are.
     """
 
     files: tuple[Place, ...]
     first: Position
     num_records: tuple[int, ...] | None
     span: Span
+    run_bytes: int
     read_as: ReadAs
 
 
@@ -98,27 +101,31 @@ RunSizes: TypeAlias = tuple[tuple[int, int], ...]  # bytes and records of each r
 def plan_records(files: dict[str, tuple[Place, ...]], read_as: ReadAs, map_tasks: MapTasks) -> dict[str, Content]:
     """Return the content of each split of a source, given its files; map_tasks runs the tasks of large ones."""
     every_file = [file for each in files.values() for file in each]
+    run = choose_runner(sum(map(file_size, every_file)), map_tasks, is_parsed=True)
 
-    def cut(run: MapTasks) -> dict[str, list[RecordsTask]]:
-        measured = run(measure_file, every_file, RunSizes)
+    def cut() -> dict[str, list[RecordsTask]]:
+        measured = run(partial(measure_file, BLOCK_BYTES), every_file, RunSizes)
         return {split: cut_tasks(each, [next(measured) for _ in each], read_as) for split, each in files.items()}
 
     def read_whole(split: str, span: Span) -> RecordsTask:
-        return RecordsTask(files[split], Position(0, 0, 0), None, span, read_as)
+        return RecordsTask(files[split], Position(0, 0, 0), None, span, BLOCK_BYTES, read_as)
 
-    run = choose_runner(sum(map(file_size, every_file)), map_tasks, is_parsed=True)
-    return plan_contents(dict.fromkeys(files, b""), PieceSize.of_examples(), read_whole, cut, run)
+    pays = run is not map_here
+    return plan_contents(dict.fromkeys(files, b""), PieceSize.of_examples(), cut if pays else None, read_whole)
 
 
-def measure_file(file: Place) -> RunSizes:
-    """Return bytes and records of each run of a file; raises BadInput if the header of a record is damaged."""
+def measure_file(run_bytes: int, file: Place) -> RunSizes:
+    """Return bytes and records of each run of about run_bytes of a file.
+
+    Raises BadInput if the header of a record is damaged.
+    """
     runs = list[tuple[int, int]]()
     num_bytes = num_records = 0
     with open_decompressed(file) as stream:
         for size in skip_records(stream, str(file)):
             num_bytes += size
             num_records += 1
-            if num_bytes >= BLOCK_BYTES:
+            if num_bytes >= run_bytes:
                 runs.append((num_bytes, num_records))
                 num_bytes = num_records = 0
     return (*runs, (num_bytes, num_records)) if num_records else tuple(runs)
@@ -143,7 +150,7 @@ def cut_tasks(files: tuple[Place, ...], measured: list[RunSizes], read_as: ReadA
         first_file, position = runs[bisect_right(firsts, span.start) - 1]
         last_file, _ = runs[bisect_left(firsts, span.stop) - 1]
         chosen = slice(first_file, last_file + 1)
-        tasks.append(RecordsTask(files[chosen], position, num_records[chosen], span, read_as))
+        tasks.append(RecordsTask(files[chosen], position, num_records[chosen], span, BLOCK_BYTES, read_as))
     return tasks
 
 
@@ -161,13 +168,13 @@ def read_task(task: RecordsTask, digests_of: DigestsOf) -> FoundRecords:
 
     Raises BadInput if a file is damaged, or has changed since it was measured.
     """
-    summary = _TaskSummary(task, digests_of)
+    summary = _RecordsSummary(task, digests_of)
     for number, run in _read_task_runs(task):
         summary.add(number, run)
     return summary.found()
 
 
-class _TaskSummary:
+class _RecordsSummary:
     """What is found in the records of a task, updated run by run."""
 
     def __init__(self, task: RecordsTask, digests_of: DigestsOf) -> None:
@@ -189,16 +196,18 @@ class _TaskSummary:
 
     def _add_examples(self, examples: list[StoredExample], digests: tuple[Hash, ...], name: str, record: int) -> None:
         [digest] = digests
-        _, size, _ = self._task.read_as
-        for number, example in enumerate(examples, record):
-            content = example.digest_bytes
-            digest.update(content)
-            self._num_bytes += len(content)
-            if size is not None and example.size not in (None, size):
-                digest.update(f"{example.size}\n".encode())  # it decides that the record is rejected
-            if size is None and not self._finder.is_found:
-                self._finder.offer(example.image if isinstance(example.image, bytes) else None, f"{name} {number}")
+        contents = [example.digest_bytes for example in examples]
+        self._num_bytes += sum(map(len, contents))
         self._labels.update(example.label for example in examples)
+        _, size, _ = self._task.read_as
+        if size is None:
+            for number, example in enumerate(examples, record):
+                self._finder.offer(example.image if isinstance(example.image, bytes) else None, f"{name} {number}")
+        else:
+            for number, example in enumerate(examples):
+                if example.size not in (None, size):
+                    contents[number] += f"{example.size}\n".encode()  # it decides that the record is rejected
+        digest.update(b"".join(contents))
 
     def found(self) -> FoundRecords:
         """Return all that was found."""
@@ -214,7 +223,7 @@ def _read_task_runs(task: RecordsTask) -> Iterator[tuple[int, _Run]]:
     for number, file in enumerate(task.files):
         start = first.start - first.record
         num_read = first.record
-        for run in _read_runs(file, first, task.span.stop, task.read_as.features):
+        for run in _read_runs(file, first, task):
             yield number, run
             num_read = run.first.record + len(run.examples)
         is_end = number + 1 == len(task.files) and start + num_read >= task.span.stop
@@ -223,19 +232,21 @@ def _read_task_runs(task: RecordsTask) -> Iterator[tuple[int, _Run]]:
         first = Position(start + num_read, 0, 0)
 
 
-def _read_runs(file: Place, first: Position, stop: int, features: ExampleFeatures) -> Iterator[_Run]:
-    """Yield the runs of about BLOCK_BYTES of a file from a position on that begin before `stop` of the split."""
+def _read_runs(file: Place, first: Position, task: RecordsTask) -> Iterator[_Run]:
+    """Yield the runs of a file from a position on that begin before the end of the task's span."""
     examples = list[StoredExample]()
     num_bytes = checksum = 0
     with open_decompressed(file) as stream:
         stream.seek(first.offset)
         for number, stored in enumerate(read_records(stream, str(file), first.record), first.record):
-            if not examples and first.start >= stop:
+            if not examples and first.start >= task.span.stop:
                 return
-            examples.append(read_stored(parse_example(stored.payload, f"{file}: record {number}"), features))
+            examples.append(
+                read_stored(parse_example(stored.payload, f"{file}: record {number}"), task.read_as.features)
+            )
             checksum = google_crc32c.extend(checksum, stored.frame)
             num_bytes += len(stored.frame)
-            if num_bytes >= BLOCK_BYTES:
+            if num_bytes >= task.run_bytes:
                 yield _Run(first, examples, num_bytes, checksum)
                 first = Position(first.start + len(examples), number + 1, first.offset + num_bytes)
                 examples = []
