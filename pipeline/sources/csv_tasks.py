@@ -32,9 +32,7 @@ from pipeline.sources.scan_tasks import (
 from pipeline.storage.files import file_size
 from pipeline.storage.places import Place
 
-WHOLE_BYTES = 2**30  # of the lines of a split; more are digested in pieces
-PIECE_BYTES = 2**26  # of the lines that are digested together
-_LEAST_PIECES = 4  # of a task
+_LEAST_PIECES = 4  # of those that are digested, in a task
 
 
 class CsvFile(NamedTuple):
@@ -104,7 +102,7 @@ def plan_lines(
         return LinesTask(files[split], 0, csv_lines.PIECE_BYTES, 0, span)
 
     pays = run is not map_here or not compressed  # other files are measured without reading them
-    return plan_contents(headers, PieceSize(WHOLE_BYTES, PIECE_BYTES), cut if pays else None, read_whole)
+    return plan_contents(headers, PieceSize.of_bytes(), cut if pays else None, read_whole)
 
 
 def _measure(file: CsvFile) -> int:
@@ -119,10 +117,11 @@ def _cut_tasks(files: list[CsvFile]) -> list[LinesTask]:
     bytes as the largest, and two of them read it.
     """
     compressed = (file.num_bytes or 0 for file in files if is_compressed(file.place))
-    least = max((_LEAST_PIECES * PIECE_BYTES, *compressed))
+    size = PieceSize.of_bytes()
+    least = max((_LEAST_PIECES * size.piece, *compressed))
     starts = list(accumulate((file.num_bytes or 0 for file in files), initial=0))
     tasks = list[LinesTask]()
-    for span in cut_span(starts[-1], least, PieceSize(WHOLE_BYTES, PIECE_BYTES)):
+    for span in cut_span(starts[-1], least, size):
         first = bisect_right(starts, span.start) - 1
         start = starts[first]
         num_before = (span.start - start) // csv_lines.PIECE_BYTES

@@ -18,6 +18,8 @@ from model.errors import BadInput
 
 WHOLE_EXAMPLES = 2**20
 PIECE_EXAMPLES = 2**16
+WHOLE_BYTES = 2**30  # the same of text, whose bytes are known before it is read, and its rows are not
+PIECE_BYTES = 2**26
 MAX_TASKS = 1000  # of a split: each gives the driver a small file to read
 MANY_BYTES = 2**32  # one process reads as much in about the time that workers take to start
 MANY_PARSED_BYTES = 2**30  # the same for text and records, of which one process reads less in a second
@@ -68,6 +70,11 @@ class PieceSize(NamedTuple):
     def of_examples(cls) -> "PieceSize":
         """Return that of content that is counted in examples."""
         return cls(WHOLE_EXAMPLES, PIECE_EXAMPLES)
+
+    @classmethod
+    def of_bytes(cls) -> "PieceSize":
+        """Return that of text, which is counted in bytes."""
+        return cls(WHOLE_BYTES, PIECE_BYTES)
 
     @property
     def most_whole(self) -> int:
