@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Annotated
 
 import typer
@@ -32,7 +33,7 @@ def main(
     ] = 2_000_000,
     num_workers: Annotated[int, typer.Option(min=2, help="Processes.")] = 2,
 ) -> None:
-    """Print the seconds of each scan, those that workers take to start included."""
+    """Print the seconds of each scan and those of processors, with those that workers take to start."""
     differ = False
     for layout, write in (("csv", write_digits), ("tfrecord", write_records)):
         with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-") as folder:
@@ -42,8 +43,8 @@ def main(
             several, shared = measure(place, num_workers)
         differ = differ or alone != shared
         typer.echo(
-            f"{layout:<9}{num_examples:>12,} examples, {num_bytes / 2**30:.2f} GiB: {one:6.1f} s in one process, "
-            f"{several:6.1f} s by {num_workers} workers"
+            f"{layout:<9}{num_examples:>11,} examples, {num_bytes / 2**30:.2f} GiB: {one} in one process, {several} by "
+            f"{num_workers} workers"
         )
     raise typer.Exit(int(differ))
 
@@ -69,13 +70,21 @@ def write_records(place: Path, num_examples: int) -> None:
             stream.write(records[number % len(records)])
 
 
-def measure(folder: Path, num_workers: int) -> tuple[float, SourceScan]:
-    """Scan a source, and return the seconds and what was found."""
+def measure(folder: Path, num_workers: int) -> tuple[str, SourceScan]:
+    """Scan a source, and return how long it took and what was found."""
     source = find_source(str(folder / "source"), None, None)
     started = time.monotonic()
+    before = count_processor_seconds()
     with open_task_runner(StageContext(folder / "workspace", add_workers((), num_workers))) as map_tasks:
         found = scan_source(source, map_tasks=map_tasks)
-    return time.monotonic() - started, found
+    seconds = time.monotonic() - started
+    return f"{seconds:.1f} s ({count_processor_seconds() - before:.1f} s of CPU)", found
+
+
+def count_processor_seconds() -> float:
+    """Return the seconds that this process and its children, which have ended, took of processors."""
+    used = [getrusage(who) for who in (RUSAGE_SELF, RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 if __name__ == "__main__":
