@@ -61,7 +61,8 @@ def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: t
 def _may_have_pieces(manifest: Manifest) -> bool:
     """Return whether a split of a source may be so large that earlier versions gave it another identity."""
     num_source = manifest.num_rejected + sum(split.num_examples for split in manifest.splits.values())
-    return num_source > scan_tasks.WHOLE_EXAMPLES
+    num_bytes = max(source.num_bytes for source in manifest.sources)
+    return num_source > scan_tasks.WHOLE_EXAMPLES or num_bytes > scan_tasks.WHOLE_BYTES
 
 
 def rebuild_from_any(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...]) -> Dataset:

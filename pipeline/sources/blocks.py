@@ -115,11 +115,11 @@ class SplitScan:
     To add a file format:
 
     1. A new module in `sources/` defines a NamedTuple that names the files of a data set (such as `ParquetSource`), and
-       `scan(source, num_classes, first_label) -> SourceScan`, which reads every file once and raises BadInput for files
-       that are damaged or do not fit together, and a subclass of `BlockRange`. A single unusable example is no error:
-       its range reports it as rejected. For encoded images, the range is one of `EncodedRange` in `image_blocks.py`
-       (`image_folder.py` is an example).
-       `one_task` in `layouts.py` wraps the scan, unless it divides the work into tasks as `scan_tasks.py` describes.
+       `scan(source, num_classes, first_label, map_tasks) -> SourceScan`, which reads every file once and raises
+       BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single unusable
+       example is no error: its range reports it as rejected. For encoded images, the range is one of `EncodedRange` in
+       `image_blocks.py` (`image_folder.py` is an example). map_tasks runs the tasks of large sources, as
+       `scan_tasks.py` describes.
     2. The same module ends with its `LAYOUT`, which says how such files are recognised in a folder and found, and which
        of the user's options apply to them. `LAYOUTS` in `sources/source_lookup.py` lists it.
     3. `_read_images` in `evaluate/image_files.py` reads such a file for `backbeam predict`, by the functions of 1.

@@ -18,7 +18,7 @@ POOL = {"job": [sys.executable, "-m", "tests.engines.two_workers", "--port", "{p
 
 @pytest.mark.engines
 def test_sources_are_scanned_to_the_same_bytes(tmp_path):
-    places = [WRITERS[layout](tmp_path / layout) for layout in ("idx", "rows", "tree")]
+    places = [WRITERS[layout](tmp_path / layout) for layout in ("idx", "rows", "tree", "lines", "records")]
     commands = []
     for name, engine in (("one", ()), ("two", TWO_WORKERS)):
         commands += [[*COMMAND, place, "--workspace", tmp_path / name, *engine] for place in places]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources import tfrecord_source
+from pipeline.sources import tfrecord_tasks
 from pipeline.sources.tfrecord_format import mask_checksum
 from tests.examples import example, frame
 from tests.helpers import Digits, contents, run_in_process
@@ -53,7 +53,7 @@ def examples_of(scans, split):
 
 @pytest.mark.parametrize("write", [slim, raw, floats, own])
 def test_records_of_any_writer_give_the_same_examples(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(tfrecord_source, "BLOCK_BYTES", 900)
+    monkeypatch.setattr(tfrecord_tasks, "BLOCK_BYTES", 900)
     scans = scan_folder(write_records(tmp_path, write), image_size=(5, 4) if write in (floats, own) else None)
     images, labels = digits_of("train")
     found = examples_of(scans, "train")
