@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.examples import Examples
+from model.functions import Tensor
 from model.gradients import manual
 from model.network import Layer, Parameters, forward, scale
 from model.recipes import TrainingConfig
@@ -52,7 +53,11 @@ class LayerMeter:
     def __init__(self, config: TrainingConfig, sample: Examples, every: int) -> None:
         """Take the functions of the network from the configuration; measure at multiples of `every` steps."""
         self._config = config
-        self._sample = sample.take(np.arange(min(MOST_MEASURED, len(sample.labels))))
+        with tf.device("CPU:0"):
+            self._x = scale(tf.constant(sample.images[:MOST_MEASURED]))
+            self._y = tf.one_hot(sample.labels[:MOST_MEASURED], config.layers[-1])
+        # a graph, as one operation after the other takes three times as long
+        self._propagate = tf.function(self._compute, autograph=False)
         self._every = every
 
     def is_due(self, step: int) -> bool:
@@ -63,7 +68,7 @@ class LayerMeter:
         """Yield the statistics of each layer, from the first to the last; without dropout."""
         config = self._config
         functions = [*[config.activation] * (len(parameters) - 1), config.output]
-        for number, (measured, function) in enumerate(zip(self._propagate(parameters), functions, strict=True), 1):
+        for number, (measured, function) in enumerate(zip(self._measure(parameters), functions, strict=True), 1):
             yield LayerStatistics(
                 step=step,
                 layer=number,
@@ -76,17 +81,18 @@ class LayerMeter:
                 gradients=find_quantiles(np.abs(measured.gradients)),
             )
 
-    def _propagate(self, parameters: Parameters) -> Iterator["MeasuredLayer"]:
-        network = network_of(self._config)
+    def _measure(self, parameters: Parameters) -> Iterator["MeasuredLayer"]:
         with tf.device("CPU:0"):  # so that the numbers do not depend on the device that the run is trained on
             here = tuple(Layer(*(tf.constant(np.asarray(part)) for part in layer)) for layer in parameters)
-            x = scale(tf.constant(self._sample.images))
-            y = tf.one_hot(self._sample.labels, self._config.layers[-1])
-            values, z = forward(network, here, x)
-            values.append(network.output.value(z))
-            gradients = manual(network, here, x, y).layers
-        for layer, value, gradient in zip(here, values[1:], gradients, strict=True):
-            yield MeasuredLayer(layer.weights.numpy(), value.numpy(), gradient.weights.numpy())
+            activations, gradients = self._propagate(here)
+        for layer, values, gradient in zip(here, activations, gradients, strict=True):
+            yield MeasuredLayer(layer.weights.numpy(), values.numpy(), gradient.weights.numpy())
+
+    def _compute(self, parameters: Parameters) -> tuple[list[Tensor], Parameters]:
+        """Return the values of each layer and the gradients of the mean loss."""
+        network = network_of(self._config)
+        values, z = forward(network, parameters, self._x)
+        return [*values[1:], network.output.value(z)], manual(network, parameters, self._x, self._y).layers
 
 
 class MeasuredLayer(NamedTuple):
