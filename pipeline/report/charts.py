@@ -12,6 +12,7 @@ LEFT = 58
 RIGHT = 14
 TOP = 12
 BOTTOM = 46
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MAX_POWERS = 8  # of ten, on an axis of them
 _NUM_TICKS = 5  # about; ticks are at round values
 _ROUNDING = 1e-9  # in steps: a bound that is this close to a round value counts as round
@@ -169,7 +170,7 @@ def _describe(series: Series, x: Axis, y: Axis) -> str:
 
 def _label(axis: Axis, value: float) -> str:
     if axis.is_power:
-        return f"{10**value:.2g}"
+        return "10" + f"{value:.0f}".translate(_RAISED) if value == round(value) else f"{10**value:.2g}"
     return f"{100 * value:.6g} %" if axis.percent else f"{value:,.6g}"
 
 

@@ -85,7 +85,7 @@ def test_a_fan_on_powers_of_ten_draws_zeros_at_the_lower_end():
     assert chart.bands == (
         f"M{LEFT} {TOP}L{WIDTH - RIGHT} {HEIGHT - BOTTOM}L{WIDTH - RIGHT} {HEIGHT - BOTTOM}L{LEFT} {HEIGHT - BOTTOM}Z",
     )
-    assert [tick.label for tick in chart.y_ticks] == ["0.001", "0.01", "0.1", "1"]
+    assert [tick.label for tick in chart.y_ticks] == ["10⁻³", "10⁻²", "10⁻¹", "10⁰"]
 
 
 def test_lines_are_inside_the_frame_and_described():
