@@ -40,6 +40,10 @@ class EvaluatedRun(NamedTuple):
         """The settings that differ from the run's recipe, as `run_settings.changed_from_recipe`."""
         return changed_settings(self.workspace, self.run)
 
+    def has_table(self, table: str) -> bool:
+        """Return whether training wrote a table, which runs of earlier versions may lack."""
+        return any(file.table == table for file in self.run.tables)
+
     def rows(self, table: str, split: str | None = None) -> list[Row]:
         """Read and verify the run's rows of a table, of all splits or of one; raises CorruptArtefact."""
         rows: list[Row] = read_rows(self.workspace, table, self.run.run_id).to_pylist()

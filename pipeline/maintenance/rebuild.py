@@ -107,8 +107,7 @@ def rebuild_run(workspace: Place, run: RunRecord, dataset: Dataset, scratch: Pat
         write_atomically(scratch / parameters, read_with_digest(workspace / parameters, start.sha256))
     context = StageContext(scratch, (), _device_of(run))
     policy = CheckpointPolicy(every=0)
-    spacing = run.steps_per_point
-    [retrained] = train_stage(context, dataset, [run.config], False, policy, StageLog(), steps_per_point=spacing)
+    [retrained] = train_stage(context, dataset, [run.config], False, policy, StageLog(), like=run)
     return retrained
 
 

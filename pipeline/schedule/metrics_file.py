@@ -179,7 +179,7 @@ def _describe(
     samples.append(Sample("backbeam_champion_version", champion.version if champion else 0))
     tables = [*(run.tables if run else ()), *(evaluation.tables if evaluation else ())]
     if run:
-        num_bytes = run.parameters.num_bytes + sum(table.num_bytes for table in tables)
+        num_bytes = sum(file.num_bytes for file in (*run.parameter_files, *tables))
         samples.append(Sample("backbeam_run_bytes", num_bytes))
     for result in evaluation.results if evaluation else ():
         for name in ("accuracy", "accuracy_low", "accuracy_high"):
