@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import BUCKET, Emulated, amazon
+from tests.emulators import BUCKET, Emulated, amazon, google
 from tests.helpers import contents, run_in_process
 from tests.page_scripts import find_script, run_script
 
@@ -90,3 +90,26 @@ def test_an_older_copy_of_the_same_size_is_replaced_by_the_command_of_the_page(w
     assert pointer.read_bytes() != newer
     run_documented(sync, bucket, tmp_path)
     assert pointer.read_bytes() == newer
+
+
+@pytest.mark.skipif(not shutil.which("gsutil"), reason="needs gsutil, of Debian's package or pip's")
+def test_the_commands_of_the_page_move_a_workspace_to_google(workspace, tmp_path):
+    before = kept(workspace)
+    to_bucket, back = (find(f"gsutil -m rsync -r -x '^\\..*' {place}") for place in (WORKSPACE, "gs://BUCKET/ws"))
+    with google(tmp_path) as store:
+        environment = store.environment | {"BOTO_CONFIG": str(write_boto_config(tmp_path, store))}
+        run_script(to_bucket.replace("BUCKET", BUCKET), tmp_path, environment)
+        assert store.visible("ws") == before
+        shutil.rmtree(workspace)
+        run_script(back.replace("BUCKET", BUCKET), tmp_path, environment)
+    assert kept(workspace) == before
+
+
+def write_boto_config(folder: Path, store: Emulated) -> Path:
+    """Write the configuration by which gsutil finds an emulator."""
+    host, port = store.address.split(":")
+    key = "gs_access_key_id = an-identity\ngs_secret_access_key = a-key\n"
+    lines = f"[Credentials]\ngs_host = {host}\ngs_port = {port}\n{key}[Boto]\nis_secure = False\n"
+    path = folder / "boto.cfg"
+    path.write_text(f"{lines}[GSUtil]\nprefer_api = xml\nstate_dir = {folder / 'gsutil'}\n")
+    return path
