@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import BUCKET, Emulated, amazon
+from tests.emulators import BUCKET, Emulated, amazon, google
 from tests.helpers import contents, run_in_process
 from tests.page_scripts import find_script, run_script
 
@@ -65,9 +65,9 @@ def bucket(tmp_path):
         yield store
 
 
-def run_documented(script: str, store: Emulated, folder: Path) -> None:
+def run_documented(script: str, store: Emulated, folder: Path, more: dict[str, str] | None = None) -> str:
     names = {"AWS_DEFAULT_REGION": "us-east-1", "BACKBEAM_CACHE_DIR": str(folder / "cache")}
-    run_script(script.replace("BUCKET", BUCKET), folder, store.environment | names)
+    return run_script(script.replace("BUCKET", BUCKET), folder, store.environment | names | (more or {}))
 
 
 @pytest.mark.skipif(not shutil.which("aws"), reason="needs aws, of Debian's package awscli or pip's")
@@ -90,3 +90,22 @@ def test_an_older_copy_of_the_same_size_is_replaced_by_the_command_of_the_page(w
     assert pointer.read_bytes() != newer
     run_documented(sync, bucket, tmp_path)
     assert pointer.read_bytes() == newer
+
+
+@pytest.mark.skipif(not shutil.which("gsutil"), reason="needs gsutil, of Debian's package or pip's")
+def test_the_commands_of_the_page_move_a_workspace_to_google(workspace, tmp_path):
+    script = find(f"gsutil -m rsync -r -x '^\\..*' {WORKSPACE}")
+    with google(tmp_path) as store:
+        names = {"BOTO_CONFIG": str(write_boto_config(tmp_path, store))}
+        assert "all sound" in run_documented(script, store, tmp_path, names)
+        assert store.visible("ws") == kept(workspace)
+
+
+def write_boto_config(folder: Path, store: Emulated) -> Path:
+    """Write the configuration by which gsutil finds an emulator."""
+    host, port = store.address.split(":")
+    key = "gs_access_key_id = an-identity\ngs_secret_access_key = a-key\n"
+    lines = f"[Credentials]\ngs_host = {host}\ngs_port = {port}\n{key}[Boto]\nis_secure = False\n"
+    path = folder / "boto.cfg"
+    path.write_text(f"{lines}[GSUtil]\nprefer_api = xml\nstate_dir = {folder / 'gsutil'}\n")
+    return path

@@ -27,9 +27,7 @@ def disk_operation(operation: str, path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         is_forbidden = problem.errno in _FORBIDDEN
-        remedy = (
-            "the command writes there, so run it as a user who may" if is_forbidden else "fix this, and run it again"
-        )
+        remedy = "the command writes there, so run it where it may" if is_forbidden else "fix this, and run it again"
         failure = StorageFailed(
             f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: {remedy}"
         )

@@ -20,7 +20,15 @@ from tests.benchmarks.common import Output, PeerFailed, Row, errors_end, save
 from tests.helpers import backbeam, write_files
 
 RUN = "article-manual-seed1"
-PARTS = ("datasets", "runs", "tables", "pages", "registry", "others")
+PLACES = {  # the beginnings of the paths of each part, the first that fits
+    "data sets": "datasets/",
+    "runs": "runs/",
+    "pages": "reports/pages/",
+    "tables": "reports/",
+    "answers": "registry/contests/",
+    "history": "registry/",
+    "others": "",
+}
 Files: TypeAlias = dict[str, bytes]  # of IDX, decompressed, by name
 Command: TypeAlias = tuple[str, tuple[object, ...]]  # what it adds, and the words but for the workspace
 
@@ -67,7 +75,7 @@ def measure(commands: list[Command], workspace: Path) -> list[Row]:
         if done.code:
             raise PeerFailed(f"backbeam {words[0]} ended with code {done.code}: {done.err}")
         after = sum_parts(workspace)
-        rows.append({"what": what} | {part: after[part] - before[part] for part in PARTS})
+        rows.append({"what": what} | {part: after[part] - before[part] for part in PLACES})
         before = after
     return rows
 
@@ -76,10 +84,7 @@ def sum_parts(workspace: Path) -> Counter[str]:
     """Return the bytes of each part of a workspace."""
     parts = Counter[str]()
     for path, num_bytes in list_sizes(workspace).items():
-        name = path.partition("/")[0]
-        if name == "reports":
-            name = "pages" if path.startswith("reports/pages/") else "tables"
-        parts[name if name in PARTS else "others"] += num_bytes
+        parts[next(part for part, start in PLACES.items() if path.startswith(start))] += num_bytes
     return parts
 
 
@@ -90,9 +95,9 @@ def main(
     """Print the bytes and the files that each command adds to a workspace."""
     with errors_end("growth"), tempfile.TemporaryDirectory(prefix="backbeam-benchmark-") as folder:
         rows = measure(list_commands(Path(folder), read_source(source)), Path(folder) / "ws")
-        typer.echo("".join(["what adds bytes".ljust(30), *(f"{name:>14}" for name in (*PARTS, "together"))]))
+        typer.echo("".join(["what adds bytes".ljust(30), *(f"{name:>14}" for name in (*PLACES, "together"))]))
         for row in rows:
-            numbers = [row[part] for part in PARTS]
+            numbers = [row[part] for part in PLACES]
             typer.echo("".join([row["what"].ljust(30), *(f"{number:>14,}" for number in (*numbers, sum(numbers)))]))
         typer.echo(save(output, rows))
 

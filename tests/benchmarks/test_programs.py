@@ -9,6 +9,7 @@ import pytest
 
 from tests.benchmarks import data
 from tests.benchmarks.memory import watch
+from tests.helpers import Digits
 
 MIB = 2**20
 
@@ -67,6 +68,19 @@ def test_manifest(tmp_path):
     )
     assert rows == [("write", True), ("load", True)]
     assert "3 shards, " in printed
+
+
+@pytest.mark.slow
+def test_growth(tmp_path):
+    source = Digits().write(tmp_path / "source", compress=True)
+    output = tmp_path / "output"
+    output.mkdir()
+    _, rows = run_program("growth", output, 'what, "data sets", tables', "--source", source)
+    added = {what: numbers for what, *numbers in rows}
+    assert added["data set, validated"][0] > 0
+    assert added["night with a new data set"][1] > added["evaluation"][1] > 0
+    assert added["night without new data"] == [0, 0]
+    assert added["night with the data of three"][1] > added["another night"][1]
 
 
 @pytest.mark.slow

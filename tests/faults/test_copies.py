@@ -24,8 +24,8 @@ STRIDES = (1, 5, 25)  # operations between two steps of a copy, by turns
 def ordered_steps() -> list[str]:
     """Return the commands of the page's script, those of its loop once for each part."""
     script = find_script("operations.md", "Backup and restore", "for part in")
-    parts, body, rest = re.fullmatch(r"for part in (.*?); do\n(.*?)done\n(.*)", script, re.DOTALL).groups()
-    return [*(f"part={part}\n{body}" for part in parts.split()), rest]
+    first, parts, body, last = re.fullmatch(r"(.*)for part in (.*?); do\n(.*?)done\n(.*)", script, re.DOTALL).groups()
+    return [first, *(f"part={part}\n{body}" for part in parts.split()), last]
 
 
 # as programs that copy folders do: in the order of their names

@@ -1,5 +1,6 @@
 """Several processes in one workspace."""
 
+import errno
 import json
 import os
 import signal
@@ -9,12 +10,14 @@ import sys
 import pytest
 
 from pipeline.maintenance.verify import find_scope, verify
+from pipeline.storage import local_disk
 from pipeline.storage.lock import lock_workspace
 from tests.helpers import BACKBEAM, run_in_process
 
 STAGES = ["preprocess", "validate", "train", "evaluate"]
 HOLD = """
 import sys
+from pipeline.storage import local_disk
 from pipeline.storage.lock import lock_workspace
 from pathlib import Path
 with lock_workspace(Path(sys.argv[1])):
@@ -65,6 +68,34 @@ def test_a_locked_workspace_is_refused_or_skipped(command, tmp_path):
     assert (refused.code, refused.out, holder in refused.err) == (6, "", True)
     assert (skipped.code, skipped.out.count("\n"), holder in skipped.out) == (0, 1, True)
     assert (as_json.code, holder in as_json.json["nothing_run"]) == (0, True)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_user_who_may_only_read_is_told_so_and_verifies_without_the_lock(code, tmp_path, monkeypatch):
+    def refuse(operation, path):
+        if operation == "lock":
+            raise OSError(code, os.strerror(code), str(path))
+
+    workspace = tmp_path / "ws"
+    (workspace / "datasets").mkdir(parents=True)
+    monkeypatch.setattr(local_disk, "hook", refuse)
+    refused = run_in_process("prune", "--keep", 0, "--workspace", workspace)
+    reason = (
+        f"cannot lock {workspace / '.lock'}: {os.strerror(code)}; what was complete is kept: the command writes there"
+    )
+    assert (refused.code, refused.out, reason in refused.err) == (5, "", True), refused.err
+    verified = run_in_process("verify", workspace)
+    assert (verified.code, "is not locked, because this user may only read it" in verified.err) == (0, True)
+
+
+def test_a_disk_that_cannot_lock_ends_verify_too(tmp_path, monkeypatch):
+    def refuse(operation, path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    workspace = tmp_path / "ws"
+    (workspace / "datasets").mkdir(parents=True)
+    monkeypatch.setattr(local_disk, "hook", refuse)
+    assert run_in_process("verify", workspace).code == 5
 
 
 def test_a_lock_frees_itself_when_its_holder_is_killed(tmp_path, digits_folder):
