@@ -184,7 +184,9 @@ def run_pipeline(beam: ModuleType, options_class: Any, arguments: Sequence[str],
         EngineFailed: the engine failed, or the job ended in another state than DONE.
         BackbeamError: the job's own code raised it in a worker.
     """
-    options = options_class(beam_arguments(arguments))
+    with errors.argparse_failures("Beam"):
+        options = options_class(beam_arguments(arguments))
+        options.get_all_options()  # parses the values
     _check_options_known(options)
     build_only = _find_build_only_options(options)
     _exclude_current_folder(options.view_as(beam.options.pipeline_options.PortableOptions))

@@ -24,6 +24,13 @@ def test_another_local_runner_runs_where_beam_has_not_imported_the_default_one(m
     run_pipeline(beam, PipelineOptions, arguments, lambda p: p | beam.Create([1]) | beam.Map(abs))
 
 
+def test_a_value_that_an_option_does_not_take_is_a_usage_error_in_one_line(capsys):
+    arguments = ["--number_of_worker_harness_threads=x"]
+    with pytest.raises(BadUsage, match=r"^Beam: argument --number_of_worker_harness_threads: invalid int value: 'x'$"):
+        run_pipeline(beam, PipelineOptions, arguments, lambda p: p | beam.Create([1]))
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -57,7 +57,7 @@ def test_error_is_an_object(tmp_path, monkeypatch, capsys):
         ("nonsense --json", "No such command 'nonsense'", "backbeam --help"),
         ("runs --zzz --json", "runs: no such option: '--zzz'", None),
         ("--zzz --json", "No such option: --zzz", "backbeam --help"),
-        ("runs --log-format jsn --json", "Invalid value for '--log-format': ", "backbeam runs --help"),
+        ("runs --log-format jsn --json", "Invalid value for '--log-format': 'jsn' is not", "backbeam runs --help"),
         ("schedule --cron @daily --seed x --json", "Invalid value for '--seed': ", "backbeam retrain --help"),
         ("schedule --json", "--cron is missing: say when to run", "backbeam schedule --help"),
     ],
