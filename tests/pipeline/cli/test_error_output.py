@@ -72,6 +72,15 @@ def test_usage_error_is_an_object(arguments, message, hint, monkeypatch, capsys)
     assert run_main(monkeypatch, capsys, *arguments.split()[:-1])[1:] == ("", err)
 
 
+def test_a_path_that_is_no_utf_8_is_text_in_the_object(tmp_path, monkeypatch, capsys):
+    arguments = ("runs", "--workspace", f"{tmp_path}/ws\udcff", "--json", "--log-format", "json")
+    code, out, err = run_main(monkeypatch, capsys, *arguments)
+    assert code == 2
+    for line in (json.loads(out)["error"], json.loads(err)):
+        assert rf"{tmp_path}/ws\udcff:" in line["message"]
+        assert line["message"].encode()
+
+
 def test_without_a_command_only_the_help_is_shown(monkeypatch, capsys):
     code, out, err = run_main(monkeypatch, capsys)
     assert (code, "Usage: backbeam" in out + err) == (2, True)
