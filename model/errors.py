@@ -1,8 +1,9 @@
 """The errors that users see, each with the exit code that the command line documents."""
 
+import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 # Errors of engines that say what happened, and what that means.
 _KNOWN_ERRORS = (
@@ -113,6 +114,19 @@ def storage_failures(folder: object) -> Iterator[None]:
         yield
     except tf.errors.OpError as problem:
         raise StorageFailed(f"storage: {folder} cannot be written to: {problem.message.splitlines()[0]}") from problem
+
+
+@contextmanager
+def argparse_failures(program: str) -> Iterator[None]:
+    """Raise BadUsage where argparse would print the usage of all options of a program, and exit."""
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed):
+            yield
+    except SystemExit as ended:
+        if ended.code != BadUsage.exit_code:  # a signal, or --help
+            raise
+        raise BadUsage(f"{program}: {printed.getvalue().rpartition('error: ')[2].strip()}") from None
 
 
 def recover(problem: Exception) -> BackbeamError | None:

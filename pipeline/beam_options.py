@@ -7,7 +7,7 @@ there are options.
 from collections.abc import Sequence
 from typing import Any
 
-from model.errors import BadUsage
+from model.errors import BadUsage, argparse_failures
 from pipeline.beam_runner import add_workers, beam_arguments, find_build_only_options
 from pipeline.context import quiet_imports
 from pipeline.progress import warn
@@ -31,7 +31,9 @@ def _check(arguments: Sequence[str]) -> None:
     with quiet_imports():
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners.runner import create_runner
-    options = PipelineOptions(beam_arguments(arguments))
+    with argparse_failures("Beam"):
+        options = PipelineOptions(beam_arguments(arguments))
+        options.get_all_options()  # parses the values
     _check_options_known(options)
     find_build_only_options(options)
     try:

@@ -78,7 +78,7 @@ def _describe_signal(number: int) -> ErrorReport:
 
 
 def _describe_usage_error(problem: Any) -> ErrorReport:
-    text = problem.format_message().removeprefix("Invalid value: ").removesuffix(".")
+    text = problem.format_message().removeprefix("Invalid value: ").replace(": Value error, ", ": ").removesuffix(".")
     if problem.ctx is None:
         return ErrorReport(problem.exit_code, BadUsage.__name__, text)
     program = problem.ctx.find_root().info_name

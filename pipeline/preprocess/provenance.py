@@ -9,7 +9,6 @@ from typing import Literal
 from pydantic import Field
 
 from model.errors import CorruptArtefact
-from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.sources.catalog import KNOWN, ResizeMode, split_file_names
 from pipeline.storage.file_listing import modified_time
 from pipeline.storage.files import size_or_none, write_atomically
@@ -102,6 +101,8 @@ def _read_time_made(workspace: Place, dataset_id: str) -> str | None:
 
 
 def _time_of_manifest(workspace: Place, dataset_id: str) -> str:
+    from pipeline.preprocess.manifest import MANIFEST_NAME  # which imports NumPy
+
     return modified_time(workspace / "datasets" / dataset_id / MANIFEST_NAME)
 
 

@@ -18,6 +18,7 @@ from tests.deploy.parts import (
     check_beam_options,
     check_command,
     documents,
+    kustomize,
 )
 
 with warnings.catch_warnings():
@@ -104,6 +105,16 @@ def test_the_manifest_of_the_operator(version):
     rules = JOB["spec"]["podFailurePolicy"]["rules"][1:]
     codes = {rule["action"]: set(rule["onExitCodes"]["values"]) for rule in rules}
     assert codes == {"FailJob": HOPELESS, "Count": WORTH_A_RETRY | TOLD_TO_STOP}
+
+
+def test_kustomize_fills_the_image_in_everywhere():
+    [image] = [
+        found["newName"] + ":" + found["newTag"]
+        for found in documents(DEPLOY / "kubernetes" / "image" / "kustomization.yaml")[0]["images"]
+        if found["name"] == "backbeam"
+    ]
+    text = yaml.safe_dump_all(kustomize(DEPLOY / "flink"))
+    assert re.findall(r"image: (.*backbeam.*)", text) == [image, image]
 
 
 def test_each_task_manager_has_a_pool_in_its_own_network():

@@ -28,6 +28,11 @@ class Injection(NamedTuple):
     number: int
     mode: str
 
+    @property
+    def folder_name(self) -> str:
+        """The name of the folder with the copy of the workspace, which is `ws` in it."""
+        return "-".join(map(str, self))
+
 
 class Harness:
     """Injects faults, one at a time, because parallel forks of a process with TensorFlow slow each other down."""
@@ -53,7 +58,7 @@ class Harness:
 
         The result of a rerun depends only on the workspace, so it is checked once for each different workspace.
         """
-        folder = self._folder / "-".join(map(str, injection))
+        folder = self._folder / injection.folder_name
         self._interrupt(injection, folder)
         state = (injection.name, fingerprint(folder / "ws") + str(list_figures(folder)))
         if state not in self._rerun:
@@ -96,7 +101,7 @@ def check_message(injection: Injection, finished: Finished, operation: str) -> N
     code = getattr(errno, "ENOSPC" if injection.mode == "full" else injection.mode)
     path = operation.split()[-1]
     warns_about = COMMANDS[injection.name].warns_about
-    if warns_about and warns_about in path:
+    if warns_about and (warns_about in path or path.endswith(f"/{injection.folder_name}")):  # the file, or its folder
         check_warning(injection, finished, warns_about, os.strerror(code))
         return
     [message] = [line for line in finished.err.splitlines() if line.startswith("backbeam: ")]

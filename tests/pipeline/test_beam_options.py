@@ -30,6 +30,12 @@ def test_an_engine_that_is_unknown_or_does_not_fit_is_refused(arguments, message
         read_beam_options(arguments, 2 if "FlinkRunner" in arguments[0] else None)
 
 
+def test_a_value_that_an_option_does_not_take_is_a_usage_error_in_one_line(capsys):
+    with pytest.raises(BadUsage, match=r"^Beam: argument --number_of_worker_harness_threads: invalid int value: 'x'$"):
+        read_beam_options(["--number_of_worker_harness_threads=x"], None)
+    assert capsys.readouterr().err == ""
+
+
 def test_workers_alone_need_no_check_by_beam(monkeypatch):
     monkeypatch.setattr(beam_options, "_check", lambda arguments: pytest.fail("Beam was imported"))
     assert read_beam_options((), None) == ()

@@ -65,7 +65,7 @@ def test_error_is_an_object(tmp_path, monkeypatch, capsys):
         ("nonsense --json", "No such command 'nonsense'", "backbeam --help"),
         ("runs --zzz --json", "runs: no such option: '--zzz'", None),
         ("--zzz --json", "No such option: --zzz", "backbeam --help"),
-        ("runs --log-format jsn --json", "Invalid value for '--log-format': ", "backbeam runs --help"),
+        ("runs --log-format jsn --json", "Invalid value for '--log-format': 'jsn' is not", "backbeam runs --help"),
         ("schedule --cron @daily --seed x --json", "Invalid value for '--seed': ", "backbeam retrain --help"),
         ("schedule --json", "--cron is missing: say when to run", "backbeam schedule --help"),
     ],
@@ -78,6 +78,15 @@ def test_usage_error_is_an_object(arguments, message, hint, monkeypatch, capsys)
     assert err == f"backbeam: {error['message']}\n"
     assert (hint or "") in error["message"]
     assert run_main(monkeypatch, capsys, *arguments.split()[:-1])[1:] == ("", err)
+
+
+def test_a_path_that_is_no_utf_8_is_text_in_the_object(tmp_path, monkeypatch, capsys):
+    arguments = ("runs", "--workspace", f"{tmp_path}/ws\udcff", "--json", "--log-format", "json")
+    code, out, err = run_main(monkeypatch, capsys, *arguments)
+    assert code == 2
+    for line in (json.loads(out)["error"], json.loads(err)):
+        assert rf"{tmp_path}/ws\udcff:" in line["message"]
+        assert line["message"].encode()
 
 
 def test_without_a_command_only_the_help_is_shown(monkeypatch, capsys):
