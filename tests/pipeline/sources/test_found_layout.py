@@ -66,3 +66,10 @@ def test_many_entries_are_cut(tmp_path):
     for number in range(5):
         (tmp_path / f"{number}.npz").touch()
     assert describe_found(tmp_path) == "found 5 NumPy files (0.npz, 1.npz, 2.npz ...)"
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.TAR.gz", "a.tgz", "a.tar.xz"])
+def test_archive_is_to_be_unpacked(name, tmp_path):
+    (tmp_path / name).touch()
+    assert describe_found(tmp_path / name) == "no folder but a file (archive): unpack it first"
+    assert describe_found(tmp_path) == f"found 1 archive ({name}): unpack the archive first"
