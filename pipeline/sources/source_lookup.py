@@ -17,6 +17,7 @@ from pipeline.sources.catalog import (
     KNOWN,
     AnySource,
     IdxSource,
+    ImageFolderSource,
     KnownDataset,
     PictureOptions,
     split_file_names,
@@ -29,7 +30,7 @@ from pipeline.sources.git_lfs import refuse_pointer
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import MapTasks, map_here
-from pipeline.sources.split_files import is_pattern, list_files
+from pipeline.sources.split_files import holds_classes, is_pattern, list_files
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, is_remote, list_once, place_of
 from pipeline.storage.workspace import default_cache
@@ -135,11 +136,12 @@ def _advise_below(folder: Path) -> str:
 
 
 def _is_found(folder: Path) -> bool:
-    """Return whether a folder holds a data set whose files are all there."""
+    """Return whether a folder holds a data set whose files are all there; of a tree, whether there are classes."""
     try:
-        return any(layout.find("", folder, PictureOptions()) for layout in LAYOUTS if layout.holds(folder))
+        sources = [layout.find("", folder, PictureOptions()) for layout in LAYOUTS if layout.holds(folder)]
     except (BadInput, BadUsage):
         return False
+    return any(not isinstance(source, ImageFolderSource) or holds_classes(folder) for source in sources)
 
 
 def _from_files(dataset: str, options: PictureOptions) -> AnySource:

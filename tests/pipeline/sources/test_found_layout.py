@@ -32,6 +32,10 @@ FOUND = {
         lambda folder: folder.mkdir() or [(folder / name).touch() for name in ("a.zip", "b.tar.xz", "usps.bz2")],
         r"found 3 archives \(a\.zip, b\.tar\.xz, usps\.bz2\): unpack the archive first\. What is read",
     ),
+    "classes of splits": (
+        lambda folder: [(folder / name).mkdir(parents=True) for name in ("a/train", "a/test", "b/train", "b/test")],
+        r"found 2 folders \(a, b\)\. What is read",
+    ),
     "a data set below": (
         lambda folder: write_tree(folder / "digits"),
         r"found 1 folder \(digits\); there are data sets in it, name one: .*/place/digits\. What is read",
