@@ -117,7 +117,7 @@ def _read_images(place: Place, start: bytes, model: ModelImages, named: NamedCol
         return read_parquet(place, model.size, named)
     _check_no_label(named, str(place))
     if may_be_array(start):
-        return numpy_images.read_images(place, model.size, named.image, _is_transposed(place, model, False))
+        return numpy_images.read_images(place, model.size, named, _is_transposed(place, model, False))
     with open_decompressed(place) as stream:
         content = stream.read(START_BYTES)
     if may_be_records(content):

@@ -112,7 +112,11 @@ def find_options(workspace: Place, manifest: Manifest) -> PictureOptions | None:
     except CorruptArtefact:
         return None
     return PictureOptions(
-        origin.image_column, origin.label_column, transpose=origin.transpose, split_by=origin.split_by
+        origin.image_column,
+        origin.label_column,
+        arrays=origin.arrays,
+        transpose=origin.transpose,
+        split_by=origin.split_by,
     )
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from model.errors import BadInput
 from model.examples import Examples
-from pipeline.sources.catalog import InapplicableOption, ResizeMode
+from pipeline.sources.catalog import MAX_CLASSES, InapplicableOption, ResizeMode
 from pipeline.sources.picture_style import Channel
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
@@ -85,7 +85,8 @@ class ExampleFormat(NamedTuple):
         """Describe why a label, of which first_label is taken off, is outside of 0 .. num_classes - 1."""
         stored = label + self.first_label
         if label >= 0:
-            return f"label {stored} is not below {self.num_classes + self.first_label}"
+            most = f", and a data set has at most {MAX_CLASSES} classes" if self.num_classes == MAX_CLASSES else ""
+            return f"label {stored} is not below {self.num_classes + self.first_label}{most}"
         return f"label {stored} is " + ("negative" if stored < 0 else f"below {self.first_label}, the first label")
 
 

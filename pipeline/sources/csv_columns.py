@@ -51,6 +51,11 @@ class CsvColumns(NamedTuple):
         """Whether pictures are files of their own."""
         return len(self.images) == 1
 
+    @property
+    def image_names(self) -> list[str]:
+        """The names of the columns of images."""
+        return [self.names[number] for number in self.images]
+
     def transpose(self, height: int, width: int) -> "CsvColumns":
         """Return the columns of pixels in the order of the upright images, if they are of transposed ones."""
         order = [column * height + row for row in range(height) for column in range(width)]
@@ -92,7 +97,7 @@ def _decode_line(line: bytes, encoding: str, name: str) -> str:
     try:
         text = line.decode(encoding)
     except UnicodeDecodeError:
-        raise BadInput(f"{name}: no UTF-8 text; expected CSV, an example on each line") from None
+        raise BadInput(f"{name}: no UTF-8 text; expected CSV in UTF-8, an example on each line") from None
     if "\0" in text:
         raise BadInput(f"{name}: a zero byte in a line; expected CSV in UTF-8, an example on each line")
     return text

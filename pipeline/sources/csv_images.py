@@ -11,7 +11,7 @@ from pipeline.sources.csv_columns import CsvColumns, detect_csv_columns, find_na
 from pipeline.sources.csv_lines import check_lines, read_pieces, read_pixels
 from pipeline.sources.image_blocks import StoredImage
 from pipeline.sources.named_columns import NamedColumns
-from pipeline.sources.pixel_rows import check_rows
+from pipeline.sources.pixel_rows import check_rows, warn_of_order
 from pipeline.storage.places import Place
 
 
@@ -26,6 +26,7 @@ def read_images(place: Place, size: tuple[int, int], named: NamedColumns, transp
     if columns.holds_paths:
         yield from csv_pictures.read_pictures(place, columns)
         return
+    warn_of_order(columns.image_names, str(place))
     columns = columns.transpose(height, width) if transposed else columns
     num_rows = 0
     for piece in read_pieces(place, columns):

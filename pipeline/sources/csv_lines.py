@@ -113,7 +113,7 @@ def read_splits(lines: bytes, columns: CsvColumns, name: str) -> list[str | None
 
 def read_pixels(lines: bytes, columns: CsvColumns) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
     """Return uint8[rows, pixels] of sound lines, and why rows are unusable, by position."""
-    names = [columns.names[number] for number in columns.images]
+    names = columns.image_names
     try:
         table = _parse(lines, columns, columns.images, pa.uint8())
         if not any(column.null_count for column in table.columns):
@@ -169,4 +169,6 @@ def _parse(lines: bytes, columns: CsvColumns, chosen: tuple[int, ...], kind: pa.
             raise
         # pyarrow counts the rows of these lines only, so its number is left out; it quotes the line.
         problem = re.sub(r"^CSV parse error: (Row #[0-9]+: )?", "", str(error).splitlines()[0])
+        if "invalid UTF8" in problem:
+            raise BadInput(f"{name}: text that is no UTF-8: save it as UTF-8") from None
         raise BadInput(f"{name}: no sound CSV: {problem[:_SHOWN]}") from None

@@ -43,7 +43,7 @@ from pipeline.sources.idx_files import choose_transpose
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout
-from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
+from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block, warn_of_order
 from pipeline.sources.scan_tasks import Content, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import find_folder_source, find_named_source
@@ -110,6 +110,7 @@ def scan(
             raise HoldsPaths(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
         return csv_pictures.scan(source, columns, num_classes, first_label, map_tasks)
     check_not_resized(source.options, first)
+    warn_of_order(columns[source.files["train"][0]].image_names, first)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
     is_transposed = choose_transpose(source.options.transpose, is_emnist_csv(source.files["train"][0]), source.name)
     conversions = (TRANSPOSED,) if is_transposed else ()

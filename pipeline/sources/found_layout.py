@@ -31,7 +31,8 @@ _KINDS = {
 def describe_found(place: Path) -> str:
     """Return what is at a place of this machine, in one line, with advice if it nearly is a data set."""
     if not place.is_dir():
-        return f"no folder but a file ({_kind_of(place)})"
+        kind = _kind_of(place)
+        return f"no folder but a file ({kind})" + (": unpack it first" if kind == "archive" else "")
     entries = [path for path in islice(place.iterdir(), MAX_ENTRIES) if not path.name.startswith(".")]
     advice = next(_advise(place, entries), "")
     kinds = Counter(_kind_of(path) for path in entries)
@@ -52,8 +53,9 @@ def _kind_of(path: Path) -> str:
         return "folder"
     if not path.is_file():
         return "link or device"
-    if path.suffix.lower() in _KINDS:
-        return _KINDS[path.suffix.lower()]
+    ending = Path(path.stem).suffix if path.name.lower().endswith(".tar.gz") else path.suffix
+    if ending.lower() in _KINDS:
+        return _KINDS[ending.lower()]
     with path.open("rb") as stream:
         return "picture" if is_picture(stream.read(START_BYTES)) else "other file"
 

@@ -128,7 +128,8 @@ def _list_similar(files: list[Place]) -> str:
     """Return, for a message, the IDX files of other names beside some, such as QMNIST's labels of eight numbers."""
     names = sorted({each.name for file in files[:1] for each in file.parent.glob("*") if "idx" in each.name.lower()})
     others = [name for name in names if _parse_name(name) is None and not name.startswith(".")]
-    return f"; of other names or kinds are {', '.join(others[:4])}" if others else ""
+    advice = "; of labels of several numbers, write the first ones as bytes" if "idx2" in "".join(others) else ""
+    return f"; of other names or kinds are {', '.join(others[:4])}{advice}" if others else ""
 
 
 def _choose_files(root: Place) -> list[Place]:

@@ -35,7 +35,7 @@ from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, Encod
 from pipeline.sources.image_files import ImageFile, cut_tasks, join_files, read_tasks
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import MapTasks, map_here
-from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
+from pipeline.sources.split_files import HasTestSplit, holds_folders, read_validation_as_test, split_of
 from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import is_workspace
@@ -110,13 +110,23 @@ def _holds_splits(folder: Place) -> bool:
 def _find_split(folder: Path, split: str, may_be_class: bool = False) -> Path | None:
     """Return the folder of a split, called by one of its words; raises BadInput if there are several.
 
+    If no folder is called by the word of a split, names that have one count, such as seg_train, of folders of folders.
     With may_be_class, a folder of files alone is none: in CLASS/IMAGE, a class may have such a name too.
     """
-    named = [path for path in folder.iterdir() if SPLIT_WORDS.get(path.name.lower()) == split and path.is_dir()]
-    found = [path for path in named if not (may_be_class and _is_class(path))]
+    named = {path: SPLIT_WORDS.get(path.name.lower()) for path in folder.iterdir()}
+    if not any(split and path.is_dir() for path, split in named.items()):
+        named = {path: split_of(path.name) if _may_be_split(path) else None for path in named}
+    found = [path for path in named if named[path] == split and path.is_dir()]
+    found = [path for path in found if not (may_be_class and _is_class(path))]
     if len(found) > 1:
         raise BadInput(f"{folder}: several folders of one split: {', '.join(sorted(map(str, found)))}; keep one")
     return found[0] if found else None
+
+
+def _may_be_split(path: Path) -> bool:
+    """Return whether a path, whose name has the word of a split beside others, is a folder of class folders."""
+    is_named = split_of(path.name) is not None and not path.name.startswith(".")
+    return is_named and path.is_dir() and holds_folders(path) and not (_is_class(path) or is_workspace(path))
 
 
 def _is_class(folder: Path) -> bool:

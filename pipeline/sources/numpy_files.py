@@ -7,6 +7,7 @@ from typing import NamedTuple
 from model.errors import BadInput, BadUsage
 from pipeline.progress import warn
 from pipeline.sources.catalog import NUMPY_NAME, REQUIRED_SPLITS, SPLITS, PictureOptions
+from pipeline.sources.git_lfs import refuse_pointer
 from pipeline.sources.npy_format import ArrayFile, list_arrays
 from pipeline.sources.split_files import FileKind, HasTestSplit, check_order, read_validation_as_test, split_of
 from pipeline.storage.places import Place
@@ -116,6 +117,7 @@ def find_in_files(name: str, files: tuple[Place, ...], options: PictureOptions) 
 def _check_file(place: Place) -> None:
     if not place.is_file():
         raise BadInput(f"no file {place}")
+    refuse_pointer(place)
 
 
 def _only_array(place: Place) -> ArrayFile:
@@ -136,6 +138,7 @@ def _find_arrays(place: Place, options: PictureOptions) -> tuple[ArrayFile, ...]
         BadUsage: a requested one is missing, or their number is that of another number of splits.
         HasTestSplit: there is a test split beside the one to be held out.
     """
+    refuse_pointer(place)
     names = list_arrays(place)
     if options.arrays is not None:
         return _find_requested(place, names, options.arrays, options.test_share)

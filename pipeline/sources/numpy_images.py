@@ -6,19 +6,21 @@ from model.errors import BadInput, BadUsage
 from pipeline.sources.array_images import find_image_array
 from pipeline.sources.catalog import PictureOptions
 from pipeline.sources.image_decoding import Grey
+from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.npy_format import ArrayFile, ArrayHeader, is_archive, list_arrays, open_array, read_array_items
 from pipeline.storage.places import Place
 
-_TEST_IMAGES = ("x_test", "test_images")  # the names of Keras and of MedMNIST
+# The names of images to predict: those of a test split of Keras and of MedMNIST, else of a source of one split.
+_USUAL = (("x_test", "test_images"), ("x", "images"))
 
 
-def read_images(place: Place, size: tuple[int, int], name: str | None, transposed: bool) -> Iterator[Grey]:
-    """Yield the images of a .npy file, or of an array of a .npz file: of that name, else the only one or that of test.
+def read_images(place: Place, size: tuple[int, int], named: NamedColumns, transposed: bool) -> Iterator[Grey]:
+    """Yield the images of a .npy file, or of an array of a .npz file: the named one, the only one, else that of test.
 
     An array may be one image. Raises BadInput if the file is damaged or holds images of another size, BadUsage if there
     is no array of that name.
     """
-    array = _choose_array(place, name)
+    array = _choose_array(place, named)
     with open_array(array) as (stored, stream):
         header = _as_images(stored, size[::-1] if transposed else size)
         is_flat = header.shape[1:] == (size[0] * size[1],)
@@ -37,19 +39,29 @@ def _as_images(header: ArrayHeader, size: tuple[int, int]) -> ArrayHeader:
     return header._replace(shape=(1, *size)) if is_one else header
 
 
-def _choose_array(place: Place, name: str | None) -> ArrayFile:
+def _choose_array(place: Place, named: NamedColumns) -> ArrayFile:
     if not is_archive(place):
         return ArrayFile(place, None)
     names = list_arrays(place)
     listed = ", ".join(names[:20]) or "none"
-    if name is not None:
-        if name not in names:
-            raise BadUsage(f"--image-column {name}: {place} has no such array; there are: {listed}")
-        return ArrayFile(place, name)
-    chosen = [each for each in names if each.lower() in _TEST_IMAGES] if len(names) > 1 else names
+    if named.image is not None:
+        if named.image not in names:
+            raise BadUsage(f"--image-column {named.image}: {place} has no such array; there are: {listed}")
+        return ArrayFile(place, named.image)
+    found = [names] if len(names) == 1 else _find_usual(names, named)
+    chosen = next((each for each in found if each), [])
     if len(chosen) != 1:
         raise BadInput(
-            f"{place}: its arrays are {listed}; expected one array, or {' or '.join(_TEST_IMAGES)}: name that of the "
+            f"{place}: its arrays are {listed}; expected one array, or {' or '.join(_USUAL[0])}: name that of the "
             "images with --image-column"
         )
     return ArrayFile(place, chosen[0])
+
+
+def _find_usual(names: list[str], named: NamedColumns) -> Iterator[list[str]]:
+    """Yield the arrays that may be those of the images: of the names that the data set was read by, else usual ones."""
+    arrays = (named.dataset.arrays if named.dataset else None) or ()
+    images = arrays[::2]  # of train, or of train, test and perhaps validation
+    yield [name for name in names if name in images[:2][-1:]]
+    for usual in _USUAL:
+        yield [name for name in names if name.lower() in usual]

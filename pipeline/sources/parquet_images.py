@@ -10,7 +10,7 @@ from pipeline.sources.parquet_columns import ParquetColumns, detect_columns
 from pipeline.sources.parquet_files import open_parquet
 from pipeline.sources.parquet_pixels import read_batches as read_pixel_batches
 from pipeline.sources.parquet_source import read_batches
-from pipeline.sources.pixel_rows import check_rows
+from pipeline.sources.pixel_rows import check_rows, warn_of_order
 from pipeline.storage.places import Place
 
 
@@ -20,6 +20,7 @@ def read_images(place: Place, size: tuple[int, int], named: NamedColumns) -> Ite
     Raises BadInput if the file is damaged, BadUsage if it lacks a column that the user names.
     """
     columns = _find_columns(place, size, named)
+    warn_of_order(columns.pixels, str(place))
     read = _read_pixels if columns.pixels else _read_pictures
     yield from read(place, columns, size)
 

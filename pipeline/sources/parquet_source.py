@@ -52,7 +52,7 @@ from pipeline.sources.parquet_tasks import (
     list_groups,
     read_groups,
 )
-from pipeline.sources.pixel_rows import check_not_resized
+from pipeline.sources.pixel_rows import check_not_resized, warn_of_order
 from pipeline.sources.scan_tasks import Content, DigestsOf, Hash, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, holds_split_files
@@ -114,6 +114,7 @@ def scan(
     finder = FormatFinder(source.options)
     if columns.pixels:
         check_not_resized(source.options, str(first))
+        warn_of_order(columns.pixels, str(first))
     size = source.options.image_size
     pixel_size = find_image_size(source.files["train"], columns, size) if columns.pixels else None
     contents = {}

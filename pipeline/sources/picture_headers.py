@@ -30,6 +30,7 @@ _OTHER_FORMATS = {
     b"%PDF": "a PDF document",
     b"<svg": "an SVG drawing",
     b"<?xml": "an XML file, such as an SVG drawing",
+    b"version https://git-lfs": "a pointer of Git LFS, which `git lfs pull` replaces by the file",
 }
 MAX_TAG_BYTES = 2**20  # of numbers in the tags of a TIFF file: enough for a strip in each of 65,536 rows
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}

@@ -1,6 +1,9 @@
 """Rows of pixels that a file stores as numbers: as examples, unusable ones rejected."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage
 from model.examples import Examples
+from pipeline.progress import warn
 from pipeline.sources.blocks import Block, ExampleFormat, RejectedExample
 from pipeline.sources.catalog import InapplicableOption, PictureOptions
 from pipeline.sources.labels import CodedLabel
@@ -69,6 +73,18 @@ def round_pixels(values: npt.NDArray[Any], names: list[str]) -> tuple[npt.NDArra
         found = "missing" if np.isnan(value) else str(value)
         faults[row] = f"the pixel {names[column]!r} is {found}, {WHOLE_PIXEL}"
     return pixels, faults
+
+
+def warn_of_order(names: Sequence[str], file: str) -> None:
+    """Warn of columns of pixels whose names are numbered, as pixel0, in another order: sorted as text, or reversed."""
+    numbers = [re.fullmatch(r"[^0-9]*([0-9]{1,9})", name) for name in names]
+    found = [int(number[1]) for number in numbers if number]
+    if len(found) == len(names) and found != sorted(found):
+        position = next(position for position, pair in enumerate(pairwise(found)) if pair[0] > pair[1])
+        warn(
+            f"warning: {file}: the columns of pixels are not in the order of their numbers ({names[position + 1]!r} "
+            f"follows {names[position]!r}); the pixels are taken in the order of the columns"
+        )
 
 
 class HoldsPixels(InapplicableOption):

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
@@ -17,6 +17,7 @@ from pipeline.sources.catalog import (
     KNOWN,
     AnySource,
     IdxSource,
+    ImageFolderSource,
     KnownDataset,
     PictureOptions,
     split_file_names,
@@ -25,10 +26,11 @@ from pipeline.sources.class_order import order_classes
 from pipeline.sources.csv_files import CSV, holds_undivided_csv
 from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import MAX_ENTRIES, describe_found
+from pipeline.sources.git_lfs import refuse_pointer
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import MapTasks, map_here
-from pipeline.sources.split_files import is_pattern, list_files
+from pipeline.sources.split_files import holds_classes, is_pattern, list_files
 from pipeline.storage.files import file_digest
 from pipeline.storage.places import Place, is_remote, list_once, place_of
 from pipeline.storage.workspace import default_cache
@@ -76,7 +78,10 @@ def find_source(
             listed = ", ".join(KNOWN)
             raise BadUsage(f"--data-dir goes with a known data set ({listed}), not with the folder {dataset!r}")
         find = _from_files if split_file_names(dataset) and not _is_folder(dataset) else _from_folder
-        return find(dataset, options or PictureOptions())
+        source = find(dataset, options or PictureOptions())
+        for file in _files_of(source):
+            refuse_pointer(file)
+        return source
     if data_dir is not None:
         return IdxSource(dataset, find_idx_files(data_dir)[: len(FILE_NAMES)], known)
     if Path(dataset).exists():
@@ -85,6 +90,12 @@ def find_source(
         return IdxSource(dataset, find_idx_files(EMBEDDED / dataset), known)
     folder = (cache or default_cache()).absolute() / dataset
     return IdxSource(dataset, tuple(_from_cache(dataset, known, folder)), known)
+
+
+def _files_of(source: AnySource) -> Iterator[Place]:
+    """Yield the files of a source that is found by its files."""
+    files = getattr(source, "files", ())
+    yield from chain.from_iterable(files.values()) if isinstance(files, dict) else files
 
 
 def _is_folder(dataset: str) -> bool:
@@ -125,11 +136,12 @@ def _advise_below(folder: Path) -> str:
 
 
 def _is_found(folder: Path) -> bool:
-    """Return whether a folder holds a data set whose files are all there."""
+    """Return whether a folder holds a data set whose files are all there; of a tree, whether there are classes."""
     try:
-        return any(layout.find("", folder, PictureOptions()) for layout in LAYOUTS if layout.holds(folder))
+        sources = [layout.find("", folder, PictureOptions()) for layout in LAYOUTS if layout.holds(folder)]
     except (BadInput, BadUsage):
         return False
+    return any(not isinstance(source, ImageFolderSource) or holds_classes(folder) for source in sources)
 
 
 def _from_files(dataset: str, options: PictureOptions) -> AnySource:

@@ -75,8 +75,12 @@ def holds_split_files(folder: Place, kind: FileKind) -> bool:
 
 def holds_classes(folder: Place) -> bool:
     """Return whether a folder is a tree of pictures: whether there are visible folders in its train folder."""
-    entries = (folder / "train").glob("*") if isinstance(folder, Path) else ()
-    return any(isinstance(path, Path) and path.is_dir() and not path.name.startswith(".") for path in entries)
+    return isinstance(folder, Path) and (folder / "train").is_dir() and holds_folders(folder / "train")
+
+
+def holds_folders(folder: Path) -> bool:
+    """Return whether there are visible folders in a folder."""
+    return any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def read_validation_as_test(found: dict[str, T], source: object) -> dict[str, T]:

@@ -164,6 +164,30 @@ def test_ends_of_lines_of_old_macs_are_named(tmp_path):
         scan_folder(folder, image_size=(5, 4))
 
 
+@pytest.mark.parametrize("change", [reversed, sorted])
+def test_columns_of_pixels_in_another_order_than_their_numbers_are_warned_of(change, tmp_path, capsys):
+    scan_folder(write_csv(tmp_path / "a"), image_size=(5, 4))
+    assert capsys.readouterr().err == ""
+    write_csv(tmp_path / "b", header=False)
+    for split in SPLITS:
+        edit(tmp_path / "b", split, lambda text: ",".join(["label", *change(PIXELS)]) + "\n" + text)
+    scan_folder(tmp_path / "b", image_size=(5, 4))
+    list(read_images(tmp_path / "b" / "test.csv", (5, 4), NamedColumns(), transposed=False))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("the columns of pixels are not in the order of their numbers") == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("é", "b", "c"), "no UTF-8 text; expected CSV in UTF-8"), (("a", "b", "é"), "text that is no UTF-8: save it")],
+)
+def test_latin_1_is_refused_wherever_it_is(names, message, tmp_path):
+    folder = write_csv(tmp_path)
+    (folder / "train.csv").write_bytes(lines_of(Digits(), "train", names).encode("latin-1"))
+    with pytest.raises(BadInput, match=rf"train\.csv: {message}"):
+        scan_folder(folder, image_size=(5, 4))
+
+
 def test_files_of_different_columns_are_rejected(tmp_path):
     edit(write_csv(tmp_path), "test", lambda text: text.replace("pixel3", "other"))
     with pytest.raises(BadInput, match=r"test\.csv: its columns are not those of .*train\.csv"):

@@ -61,6 +61,12 @@ def test_labels_outside_are_rejected_by_their_own_number(tmp_path):
     assert [example.reason for example in block.rejected] == reasons
 
 
+def test_labels_above_the_most_classes_are_rejected_with_the_limit():
+    assert (
+        ExampleFormat(1, 1, 256).describe_label_fault(300).endswith("below 256, and a data set has at most 256 classes")
+    )
+
+
 def test_named_classes_begin_at_0(tmp_path):
     with pytest.raises(BadUsage, match="--first-label 1: tree has its own classes, of which the first has the label 0"):
         read(write_tree(tmp_path / "tree"), tmp_path, first_label=1)

@@ -32,6 +32,10 @@ FOUND = {
         lambda folder: folder.mkdir() or [(folder / name).touch() for name in ("a.zip", "b.tar.xz", "usps.bz2")],
         r"found 3 archives \(a\.zip, b\.tar\.xz, usps\.bz2\): unpack the archive first\. What is read",
     ),
+    "classes of splits": (
+        lambda folder: [(folder / name).mkdir(parents=True) for name in ("a/train", "a/test", "b/train", "b/test")],
+        r"found 2 folders \(a, b\)\. What is read",
+    ),
     "a data set below": (
         lambda folder: write_tree(folder / "digits"),
         r"found 1 folder \(digits\); there are data sets in it, name one: .*/place/digits\. What is read",
@@ -66,3 +70,10 @@ def test_many_entries_are_cut(tmp_path):
     for number in range(5):
         (tmp_path / f"{number}.npz").touch()
     assert describe_found(tmp_path) == "found 5 NumPy files (0.npz, 1.npz, 2.npz ...)"
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.TAR.gz", "a.tgz", "a.tar.xz"])
+def test_archive_is_to_be_unpacked(name, tmp_path):
+    (tmp_path / name).touch()
+    assert describe_found(tmp_path / name) == "no folder but a file (archive): unpack it first"
+    assert describe_found(tmp_path) == f"found 1 archive ({name}): unpack the archive first"

@@ -45,11 +45,12 @@ def test_share_is_that_of_the_hashes():
     assert np.array_equal(are_test(np.repeat(images, 2, axis=0), 0.5), np.repeat(high, 2))
 
 
-@pytest.mark.parametrize("name", ["train", "test", "val"])
+@pytest.mark.parametrize("name", ["train", "test", "val", "train-station"])
 def test_class_may_have_the_name_of_a_split(name, tmp_path):
     folder = classes_alone(tmp_path / "flat")
     expected = {*images_of(scan_folder(folder, test_share=0.2), "test")}
     (folder / "1").rename(folder / name)
+    (folder / name / "@eaDir").mkdir()
     scans = scan_folder(folder, test_share=0.2)
     assert scans.class_names == ("0", "2", name)
     assert {*images_of(scans, "test")} == expected
@@ -240,6 +241,20 @@ def test_splits_have_other_words(tmp_path):
     (tmp_path / "tree" / "train").mkdir()
     with pytest.raises(BadInput, match="several folders of one split"):
         scan_folder(tmp_path / "tree")
+
+
+def test_folders_whose_names_hold_the_word_of_a_split_are_taken_if_none_is_called_so(tmp_path):
+    tree = write_tree(tmp_path)
+    expected = scan_folder(tree).infos
+    (tree / "old_validation" / "0").mkdir(parents=True)
+    assert scan_folder(tree).infos == expected
+    (tree / "old_validation" / "0").rename(tree / "0")
+    (tree / "train").rename(tree / "seg_train")
+    (tree / "test").rename(tree / "Test-images")
+    assert scan_folder(tree).infos == expected
+    (tree / "train_masks" / "0").mkdir(parents=True)
+    with pytest.raises(BadInput, match=r"several folders of one split: .*seg_train, .*train_masks; keep one"):
+        scan_folder(tree)
 
 
 def test_numeric_classes_are_in_the_order_of_their_numbers(tmp_path):

@@ -13,6 +13,8 @@ from pipeline.evaluate.image_files import ModelImages, read_items
 from pipeline.preprocess.beam_job import preprocess
 from pipeline.preprocess.manifest import PreprocessConfig, dataset_id
 from pipeline.sources.blocks import ExampleFormat
+from pipeline.sources.catalog import PictureOptions
+from pipeline.sources.named_columns import NamedColumns
 from tests.helpers import Digits, run_in_process
 from tests.pictures import scan_folder
 
@@ -270,6 +272,18 @@ def test_array_of_one_image_is_predicted_and_of_another_size_refused(transposed,
         np.save(tmp_path / "y.npy", other)
         with pytest.raises(BadInput, match="expected images of 5 x 4 as the run's data set"):
             list(read_items(str(tmp_path / "y.npy"), model))
+
+
+@pytest.mark.parametrize(
+    ("names", "requested"),
+    [(("x", "y"), None), (("Images", "labels"), None), (("a", "b"), ("a", "b")), (("b", "c", "a", "d"), tuple("bcad"))],
+)
+def test_images_are_those_of_the_arrays_of_the_data_set(names, requested, tmp_path):
+    images = arrays()["x_test"]
+    content = dict.fromkeys(names, 255 - images) | {names[2 if len(names) > 2 else 0]: images}
+    named = NamedColumns(dataset=PictureOptions(arrays=requested))
+    found = read_items(str(save(tmp_path / "x.npz", content)), ModelImages(5, 4, ("a",)), named)
+    assert np.array_equal([item.image for _, item in found], images)
 
 
 def test_images_of_an_array_are_predicted(tmp_path):

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources import parquet_pixels
+from pipeline.sources import parquet_images, parquet_pixels
+from pipeline.sources.named_columns import NamedColumns
 from tests.helpers import Digits
 from tests.pictures import SPLITS, png, read_blocks, read_reasons, rows_table, scan_folder, split_of
 
@@ -156,6 +157,16 @@ def test_size_that_does_not_fit_is_refused(tmp_path):
         scan_folder(folder, image_size=(28, 28))
     with pytest.raises(BadInput, match="20 pixels in an image, which is no square"):
         scan_folder(folder)
+
+
+def test_columns_sorted_as_text_are_warned_of(tmp_path, capsys):
+    for name in ("train", "test"):
+        columns = {f"p{number}": [number] for number in sorted(range(16), key=str)}
+        pq.write_table(pa.table({"label": [0], **columns}), tmp_path / f"{name}.parquet")
+    scan_folder(tmp_path)
+    list(parquet_images.read_images(tmp_path / "test.parquet", (4, 4), NamedColumns()))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("the columns of pixels are not in the order of their numbers ('p2' follows 'p15')") == 2
 
 
 def test_change_after_the_scan_is_found(tmp_path):
