@@ -86,7 +86,7 @@ def check_self_contained(path, page):
         assert element.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
         assert element.get("href", "#").startswith("#")
     kinds = [element.get("type") for element in page.all("script")]
-    assert kinds in (["application/json", None], [])
+    assert kinds in (["application/json", None], [None])
     text = re.sub(NAMESPACES, "", re.sub(r"[A-Za-z0-9+/=]{200,}", "", Path(path).read_text("utf-8")))
     assert "://" not in text
 
