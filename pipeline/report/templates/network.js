@@ -21,13 +21,14 @@ export const network = (() => {
   }
 
   const softmax = (z) => logSoftmax(z).map(Math.exp);
+  const sigmoids = (z) => z.map(sigmoid);
 
   // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz; slope, if delta is the difference times it: a -> da/dz
   const outputs = {
     "sigmoid quadratic": {
-      value: (z) => z.map(sigmoid),
+      value: sigmoids,
       slope: activations.sigmoid.slope,
-      loss: (z, y) => quadratic(z.map(sigmoid), y),
+      loss: (z, y) => quadratic(sigmoids(z), y),
       delta: (a, y) => a.map((value, i) => (value - y[i]) * value * (1 - value)),
     },
     "softmax quadratic": {
@@ -40,7 +41,7 @@ export const network = (() => {
       },
     },
     "sigmoid cross-entropy": {
-      value: (z) => z.map(sigmoid),
+      value: sigmoids,
       loss: (z, y) => sum(z.map((v, i) => Math.max(v, 0) - v * y[i] + Math.log1p(Math.exp(-Math.abs(v))))),
       delta: minus,
     },
