@@ -245,11 +245,11 @@ def _lock(workspace: "Place", settings: Mapping[str, Any]) -> AbstractContextMan
 
 def _context(workspace: PathOrUri, settings: Mapping[str, Any]) -> "StageContext":
     from model.devices import check_device
-    from pipeline.beam_runner import add_workers
+    from pipeline.beam_options import read_beam_options
     from pipeline.context import StageContext
     from pipeline.storage.places import place_of
 
-    arguments = add_workers(settings.get("beam_options", ()), settings.get("workers"))
+    arguments = read_beam_options(settings.get("beam_options", ()), settings.get("workers"))
     return StageContext(place_of(str(workspace)).absolute(), arguments, check_device(settings.get("device", "auto")))
 
 

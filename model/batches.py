@@ -6,7 +6,7 @@ from them here. A chunk is handed to one compiled call.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import Any
 from weakref import finalize
@@ -23,6 +23,7 @@ from model.reading import BackgroundReader, ExampleStream, ResidentSplit, SplitR
 
 ALIGNMENT = 64  # bytes
 WINDOW_BYTES = 2**30
+MAX_CALLS = 5  # between two reports, so that chunks may end at early steps
 CHUNK_BYTES = 2**24  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
 
 
@@ -39,6 +40,7 @@ class BatchPlan:
         chunk_bytes: budget for the images of a chunk; it decides no bits of the parameters.
         num_parts: equal parts of a batch whose examples come from different shards; see `model.epochs`.
         own_part: the only part of each batch to make, counted from 0; None for whole batches.
+        early_steps: steps below num_steps, ascending, at which a chunk ends too.
     """
 
     seed: int
@@ -49,6 +51,7 @@ class BatchPlan:
     chunk_bytes: int = CHUNK_BYTES
     num_parts: int = 1
     own_part: int | None = None
+    early_steps: tuple[int, ...] = ()
 
     @property
     def num_made(self) -> int:
@@ -243,18 +246,33 @@ class _Reused:
 def chunk_lengths(plan: BatchPlan, num_pixels: int, first_step: int = 0) -> Iterator[int]:
     """Yield the steps of each chunk from first_step on.
 
-    A chunk ends at every report and, between two reports, at multiples of one length. So a resumed run has the same
-    chunks from there on, and XLA, which compiles a program for each number of steps, compiles one if it can.
+    A chunk ends at every report, at every early step and, between them, at multiples of one length. So a resumed run
+    has the same chunks from there on, and XLA, which compiles a program for each number of steps, compiles one if it
+    can.
     """
-    length = _chunk_length(plan, num_pixels)
     done = first_step
-    while done < plan.num_steps:
-        since_report = done % plan.report_every
-        to_report = plan.report_every - since_report
-        to_multiple = length - since_report % length
-        steps = min(to_multiple, to_report, plan.num_steps - done)
-        yield steps
-        done += steps
+    for phase in _list_phases(plan):
+        length = _chunk_length(phase, num_pixels)
+        while done < phase.num_steps:
+            since_report = done % phase.report_every
+            to_report = phase.report_every - since_report
+            to_multiple = length - since_report % length
+            steps = min(to_multiple, to_report, phase.num_steps - done)
+            yield steps
+            done += steps
+
+
+def _list_phases(plan: BatchPlan) -> list[BatchPlan]:
+    """Return plans whose reports, one after the other to the last step of each, are where chunks have to end.
+
+    Up to the last early step the chunks are short. After it they are long again, which takes a second program, only if
+    that saves many calls: compiling takes as long as some 1,000 calls.
+    """
+    shared = gcd(plan.report_every, *plan.early_steps)
+    short = replace(plan, report_every=shared)
+    if plan.report_every <= MAX_CALLS * shared:
+        return [short]
+    return [replace(short, num_steps=plan.early_steps[-1]), plan]
 
 
 def _chunk_length(plan: BatchPlan, num_pixels: int) -> int:

@@ -1,26 +1,23 @@
 """Parameters, or all of a run's state, <-> the bytes of a safetensors file. Nothing is ever unpickled."""
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import tensorflow as tf
-from safetensors.numpy import load, save
 
 from model.errors import CorruptArtefact
-from model.network import Layer, Parameters
+from model.inference import StoredLayer
+from model.tensor_file import decode_tensors, encode_tensors
 
-_ABOUT = "backbeam"  # the only metadata entry: the library writes several in arbitrary order
 
-
-def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
+def encode_parameters(parameters: Iterable[tuple[Any, Any]], about: dict[str, Any]) -> bytes:
     """Serialize parameters as layers.0.weights, layers.0.biases, layers.1.weights, ...
 
     Args:
-        parameters: float[outputs, inputs] and float[outputs] a layer.
+        parameters: weights float[outputs, inputs] and biases float[outputs] of each layer, arrays or tensors.
         about: JSON values to carry in the file's metadata, under "backbeam".
 
     Returns:
@@ -29,12 +26,14 @@ def encode_parameters(parameters: Parameters, about: dict[str, Any]) -> bytes:
     tensors = {
         f"layers.{i}.{name}": np.asarray(value)
         for i, layer in enumerate(parameters)
-        for name, value in layer._asdict().items()
+        for name, value in zip(StoredLayer._fields, layer, strict=True)
     }
     return encode_tensors(tensors, json.dumps(about, sort_keys=True))
 
 
-def decode_parameters(data: bytes, name: str = "parameters", sizes: tuple[int, ...] | None = None) -> Parameters:
+def decode_parameters(
+    data: bytes, name: str = "parameters", sizes: tuple[int, ...] | None = None
+) -> tuple[StoredLayer, ...]:
     """Read back what `encode_parameters` wrote.
 
     Args:
@@ -57,32 +56,6 @@ def decode_parameters(data: bytes, name: str = "parameters", sizes: tuple[int, .
     return tuple(layers)
 
 
-def encode_tensors(tensors: dict[str, npt.NDArray[Any]], about: str) -> bytes:
-    """Serialize arrays by name, with a text in the file's metadata; the same ones give the same bytes."""
-    return save({name: np.asarray(value, order="C") for name, value in tensors.items()}, {_ABOUT: about})
-
-
-def decode_tensors(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
-    """Read back the arrays that `encode_tensors` wrote; raises CorruptArtefact if it is no safetensors file."""
-    try:
-        return load(data)
-    except safetensors.SafetensorError as problem:
-        raise CorruptArtefact(f"{name} is not a safetensors file: {problem}") from None
-    except (KeyError, ValueError, TypeError) as problem:  # valid, but with a dtype or shape that NumPy lacks
-        raise CorruptArtefact(f"{name} holds a tensor that NumPy cannot represent: {problem!r}") from None
-
-
-def decode_about(data: bytes, name: str) -> str:
-    """Read back the text that `encode_tensors` wrote; raises CorruptArtefact if there is none."""
-    try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # the format: length, header, tensors
-        about = str(header["__metadata__"][_ABOUT])
-        about.encode()  # raises for an unpaired surrogate
-        return about
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise CorruptArtefact(f"{name} lacks the metadata {_ABOUT!r}") from None
-
-
 def name_parts(state: Any, name: str = "state") -> dict[str, Any]:
     """Name every tensor in nested tuples by its path, such as state.parameters.0.weights; in the order of tf.nest."""
     if not isinstance(state, tuple):
@@ -102,6 +75,8 @@ def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> A
     Raises:
         CorruptArtefact: one is missing, or of another shape or type.
     """
+    import tensorflow as tf  # slow to import, and parameters are read without it
+
     wanted = name_parts(template)
     for part, like in wanted.items():
         found = tensors.get(part)
@@ -110,7 +85,7 @@ def restore(template: Any, tensors: dict[str, npt.NDArray[Any]], name: str) -> A
     return tf.nest.pack_sequence_as(template, [tf.constant(tensors[part]) for part in wanted])
 
 
-def _check_sizes(layers: list[Layer], sizes: tuple[int, ...], name: str) -> None:
+def _check_sizes(layers: list[StoredLayer], sizes: tuple[int, ...], name: str) -> None:
     found = (layers[0].weights.shape[1], *(layer.weights.shape[0] for layer in layers))
     types = {part.dtype for layer in layers for part in layer}
     if found != sizes or types != {np.dtype(np.float32)}:
@@ -118,11 +93,12 @@ def _check_sizes(layers: list[Layer], sizes: tuple[int, ...], name: str) -> None
         raise CorruptArtefact(f"{name} is a network of {found} in {kinds}, expected {sizes} in float32")
 
 
-def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> Layer:
-    return Layer(tensors.get(f"layers.{i}.weights"), tensors.get(f"layers.{i}.biases"))
+def _take_layer(tensors: dict[str, npt.NDArray[Any]], i: int) -> StoredLayer:
+    found: list[Any] = [tensors.get(f"layers.{i}.{name}") for name in StoredLayer._fields]  # checked by `_check_chain`
+    return StoredLayer(*found)
 
 
-def _check_chain(tensors: dict[str, npt.NDArray[Any]], layers: list[Layer], name: str) -> None:
+def _check_chain(tensors: dict[str, npt.NDArray[Any]], layers: list[StoredLayer], name: str) -> None:
     complete = layers and len(tensors) == 2 * len(layers) and not any(part is None for x in layers for part in x)
     fits = complete and all(x.weights.ndim == 2 and x.biases.shape == x.weights.shape[:1] for x in layers)
     if not fits or not all(x.weights.shape[0] == y.weights.shape[1] for x, y in pairwise(layers)):

@@ -62,6 +62,7 @@ class StorageFailed(BackbeamError):
 
     exit_code = 5
     worth_retrying = True
+    is_forbidden = False  # whether this user may not do it, but another may
 
 
 class Locked(BackbeamError):

@@ -1,6 +1,6 @@
 """The network: its layers, their initialisation, and the forward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, Self, TypeAlias
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from model.functions import ACTIVATIONS, OUTPUTS, Activation, Output, Tensor
+from model.inference import StoredLayer, piece_rows
 from model.random_streams import Purpose, philox_seed
 
 
@@ -39,8 +40,6 @@ class Layer(NamedTuple):
         """dC/dw = delta^T a and dC/db = delta, each summed over the batch."""
         return type(self)(tf.matmul(delta, a, transpose_a=True), tf.reduce_sum(delta, axis=0))
 
-
-PIECE_BYTES = 2**28  # of the values of all layers: usual shards are one piece, and a wide network fits the memory
 
 Parameters: TypeAlias = tuple[Layer, ...]
 
@@ -116,6 +115,11 @@ def he(inputs: int, outputs: int, seeds: Seeds) -> Layer:
 STARTS = {"truncated-normal": truncated_normal, "normal": standard_normal, "scaled": scaled, "he": he}
 
 
+def load_layers(layers: Sequence[StoredLayer]) -> Parameters:
+    """Return the parameters of a file as tensors, with which a network computes."""
+    return tuple(Layer(tf.constant(weights), tf.constant(biases)) for weights, biases in layers)
+
+
 def forward(
     network: Network, parameters: Parameters, x: Tensor, masks: Masks | None = None
 ) -> tuple[list[Tensor], Tensor]:
@@ -153,24 +157,6 @@ def predict_in_pieces(network: Network, parameters: Parameters, images: Tensor) 
     """Return the outputs of `predict`, with the memory for the layers' values bounded as in `piece_rows`."""
     pieces = piece_rows(parameters, len(images))
     return np.concatenate([predict(network, parameters, images[rows]).numpy() for rows in pieces])
-
-
-def piece_rows(parameters: Parameters, num_examples: int) -> Iterator[slice]:
-    """Cut examples into pieces, so that the float32 values of all layers for one piece take at most PIECE_BYTES.
-
-    A piece has at least one example, even if that takes more.
-
-    Args:
-        parameters: of the network.
-        num_examples: in all; without any there is one empty piece.
-
-    Yields:
-        the examples of each piece.
-    """
-    num_values = parameters[0].weights.shape[1] + sum(layer.biases.shape[0] for layer in parameters)
-    most = max(1, PIECE_BYTES // (num_values * tf.float32.size))
-    for start in range(0, max(1, num_examples), most):
-        yield slice(start, min(start + most, num_examples))
 
 
 def scale(images: Tensor, dtype: tf.DType = tf.float32) -> Tensor:

@@ -39,9 +39,6 @@ _STORE_OPTIONS = {
     "other credentials of Azure's; AZURE_STORAGE_ENDPOINT",
 }
 
-# Runners that send the job to a server, which may be written in Java and have options of its own.
-_JOB_SERVER_RUNNERS = ("portablerunner", "flinkrunner", "sparkrunner", "prismrunner")
-
 _LOOPBACK = re.compile(r"localhost|127\.0\.0\.1|::1")
 _NO_CLUSTER = ("[auto]", "[local]", "[collection]")  # values of --flink_master that name none
 _FLINK_SECONDS = 10.0  # to wait for an answer of Flink, or for the end of a job that is cancelled
@@ -175,18 +172,17 @@ def _find_flink_cluster(options: Mapping[str, Any]) -> FlinkCluster | None:
 def run_pipeline(beam: ModuleType, options_class: Any, arguments: Sequence[str], build: Callable[[Any], Any]) -> None:
     """Let build apply a job's transforms to a pipeline, run it and wait for its end.
 
-    beam is the package apache_beam, options_class its class PipelineOptions; arguments are the user's options for Beam.
-    build returns the output of the job's last step.
+    beam is the package apache_beam, options_class its class PipelineOptions; arguments are the user's options for Beam,
+    as `beam_options.read_beam_options` returns them. build returns the output of the job's last step.
 
     Raises:
-        BadUsage: Beam or the engine does not know an option, or cannot load the engine.
+        BadUsage: the engine does not know an option, or Beam cannot load the engine.
         NothingRun: the options ask to build the job without running it.
         EngineFailed: the engine failed, or the job ended in another state than DONE.
         BackbeamError: the job's own code raised it in a worker.
     """
     options = options_class(beam_arguments(arguments))
-    _check_options_known(options)
-    build_only = _find_build_only_options(options)
+    build_only = find_build_only_options(options)
     _exclude_current_folder(options.view_as(beam.options.pipeline_options.PortableOptions))
     values = options.get_all_options()
     cluster = _find_flink_cluster(values)
@@ -197,14 +193,16 @@ def run_pipeline(beam: ModuleType, options_class: Any, arguments: Sequence[str],
         pipeline = beam.Pipeline(options=options)
     except (ValueError, ImportError) as problem:  # unknown runner, or its package is not installed
         raise errors.BadUsage(f"Beam: {problem}") from problem
+    result = build(pipeline)
     # By name: Beam imports the module of this class only if it creates such a runner.
     if type(pipeline.runner).__name__ == IN_PROCESS_RUNNER:
         from pipeline.beam_workers import use_own_workers
 
         use_own_workers()
-    # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for one.
-    # As bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
-    build(pipeline) | "Done" >> beam.Map(bool) | "Ended" >> beam.Reshuffle()
+    else:
+        # So that the last step has an output: Beam's job service notices the end of a worker only while it waits for
+        # one. As bool, because a reshuffle sends its elements from worker to worker, and a manifest may have megabytes.
+        result | "Done" >> beam.Map(bool) | "Ended" >> beam.Reshuffle()
     try:
         with _stop_job_servers(pipeline.runner):
             state = _run_to_end(beam, pipeline, cluster)
@@ -301,21 +299,7 @@ def _check_no_store(arguments: Sequence[str]) -> None:
                 raise errors.BadUsage(f"{option}: access to {instead}")
 
 
-def _check_options_known(options: Any) -> None:
-    """Refuse options that Beam does not know, which could run the job elsewhere if they are misspelt.
-
-    With a job server's runner warn, as Beam does: the server may know options of its own, such as --object_reuse.
-    """
-    known = options.get_all_options(retain_unknown_options=False)
-    unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - set(known))
-    names = ", ".join("--" + name for name in unknown)
-    if unknown and known["runner"].lower() not in _JOB_SERVER_RUNNERS:
-        raise errors.BadUsage(f"options that Beam does not know: {names}")
-    if unknown:
-        warn(f"warning: options that Beam does not know, and the job server may: {names}")
-
-
-def _find_build_only_options(options: Any) -> str:
+def find_build_only_options(options: Any) -> str:
     """Return the options, as text, that ask to build a job without running it; BadUsage if the engine ignores them."""
     values = options.get_all_options(drop_default=True)
     build_only = [f"--{name}={values[name]}" for name in BUILD_ONLY_OPTIONS if values.get(name)]

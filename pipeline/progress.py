@@ -148,12 +148,12 @@ def show_event(text: str, event: str, **fields: Any) -> None:
         show_message(text, event, **fields)
 
 
-def warn(text: str) -> None:
-    """Show a warning on standard error and append it to the log file."""
+def warn(text: str, event: str = "message", **fields: Any) -> None:
+    """Show a warning on standard error and append it to the log file; event and fields as for `show_message`."""
     if _settings.quiet and not _settings.is_command:
         _logger.warning("%s", text)
     else:
-        _show(Message(text, "warning"))
+        _show(Message(text, "warning", event, fields))
 
 
 def log_error(text: str) -> None:

@@ -151,11 +151,14 @@ print(json.dumps([asdict(run_in_process(*arguments)) for arguments in json.load(
 """
 
 
-def run_in_one_process(*commands: tuple[object, ...]) -> list[Finished]:
-    """Run real commands one after the other in a process of their own, which imports TensorFlow and Beam once."""
+def run_in_one_process(*commands: tuple[object, ...], prefix: tuple[str, ...] = ()) -> list[Finished]:
+    """Run real commands one after the other in a process of their own, which imports TensorFlow and Beam once.
+
+    prefix is a command that starts another one, such as `setpriv`.
+    """
     arguments = json.dumps([[str(argument) for argument in command] for command in commands])
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-c", _COMMANDS]
+    command = [*prefix, sys.executable, "-c", _COMMANDS]
     done = subprocess.run(command, input=arguments, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return [Finished(**each) for each in json.loads(done.stdout)]
@@ -173,6 +176,16 @@ def build_everything(folder: Path) -> Path:
     ):
         assert done.code == 0, done.err
     return folder
+
+
+def without_time_made(files: dict[str, Any]) -> dict[str, Any]:
+    """Return files of a workspace, by path, with the origins as objects without the time and the digest of its file."""
+    times = ("made", "record_sha256")
+
+    def drop(data: bytes) -> dict[str, Any]:
+        return {name: value for name, value in json.loads(data).items() if name not in times}
+
+    return {path: drop(data) if path.startswith("origins/") else data for path, data in files.items()}
 
 
 _KILLED = """

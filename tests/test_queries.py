@@ -32,7 +32,7 @@ def asked(two_runs, monkeypatch, capsys):
 
 def test_the_answers(asked):
     names, rows, said = asked
-    best, pairs, mistaken, worst, shared, dead, parts, agreement = rows
+    best, pairs, mistaken, worst, layers, shared, dead, parts, agreement = rows
     predictions = names["by_pandas"].query("split == 'test'")
     right = predictions.assign(is_right=predictions["label"] == predictions["predicted"]).astype({"run": str})
     table = right.pivot_table(index="index", columns="run", values="is_right").astype(bool)
@@ -49,6 +49,8 @@ def test_the_answers(asked):
     assert worst["accuracy_high"].is_monotonic_increasing
     assert (worst["accuracy"] <= worst["accuracy_high"]).all()
     assert set(shared["index"]) <= set(table.index[~one & ~other])
+    assert layers["step"].tolist() == [0, 2000, 4000, 6000, 8000, 10_000] * 4
+    assert (layers["largest_gradient"] > 0).all()
     assert len(shared) == min(10, (~one & ~other).sum()) > 0
     assert (dead["num_units"].tolist(), len(dead)) == ([30, 10] * 2, 4)
     assert parts["num_examples"].tolist() == [1000, 1000]

@@ -167,5 +167,5 @@ def test_what_is_refused(arguments, task, message, workspace):
     before = contents(workspace)
     done = run_in_process(*arguments, "--workspace", workspace, environment={"TF_CONFIG": json.dumps(task)})
     assert done.code == 2, done.err
-    assert message in " ".join(done.err.replace("│", " ").split())
+    assert message in done.err
     assert contents(workspace) == before

@@ -7,7 +7,7 @@ import typer
 from model.cluster import Cluster, check_cluster, read_cluster
 from model.devices import check_device
 from model.recipes import TrainingConfig
-from pipeline.beam_runner import add_workers
+from pipeline.beam_options import read_beam_options
 from pipeline.context import StageContext
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import existing_workspace
@@ -21,7 +21,7 @@ def build_stage_context(
     workers: int | None = None,
 ) -> StageContext:
     """Return the settings of all stages; raises BadUsage if the device or an option for Beam is not allowed."""
-    arguments = add_workers(context.obj or (), workers)  # the object is the options for Beam, which follow --
+    arguments = read_beam_options(context.obj or (), workers)  # the object is the options for Beam, which follow --
     return StageContext(workspace, arguments, check_device(device), cluster)
 
 

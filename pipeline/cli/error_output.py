@@ -13,6 +13,7 @@ from pipeline.cli.output import is_json_printed, print_json, start_output
 from pipeline.progress import log_error, print_error
 
 _UsageError: Any = typer.BadParameter.__base__  # the versions of Typer have it in different modules
+_HELP_WAS_SHOWN = "NoArgsIsHelpError"  # the class of Typer's usage error for a command line without a command
 
 
 class ErrorReport(NamedTuple):
@@ -28,8 +29,7 @@ class ErrorReport(NamedTuple):
 def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
     """Report an error of the context, and exit with its code.
 
-    Typer prints usage errors on standard error, and the signal handler interruptions. `received` has the numbers of the
-    signals.
+    The signal handler prints interruptions. `received` has the numbers of the signals.
     """
     start_output()
     try:
@@ -39,15 +39,22 @@ def report_errors(as_json: bool, received: Sequence[int]) -> Iterator[None]:
             _exit(as_json, _describe_signal(received[0]))
         _fail(as_json, ErrorReport(problem.exit_code, type(problem).__name__, str(problem), problem.hint))
     except OSError as problem:
-        _fail(as_json, ErrorReport(StorageFailed.exit_code, StorageFailed.__name__, f"storage: {problem}"))
-    except _UsageError as problem:  # unless Typer prints it and exits
+        message = f"storage: {_describe_storage_error(problem)}"
+        _fail(as_json, ErrorReport(StorageFailed.exit_code, StorageFailed.__name__, message))
+    except _UsageError as problem:
+        if type(problem).__name__ == _HELP_WAS_SHOWN:
+            sys.exit(problem.exit_code)
         _fail(as_json, _describe_usage_error(problem))
-    except SystemExit as ended:
+    except SystemExit:
         if received:
             _exit(as_json, _describe_signal(received[0]))
-        if isinstance(ended.__context__, _UsageError):  # Typer prints it, and exits while it handles it
-            _exit(as_json, _describe_usage_error(ended.__context__))
         raise
+
+
+def _describe_storage_error(problem: OSError) -> str:
+    # The system names no file if it is asked for the current folder.
+    is_current_folder = isinstance(problem, FileNotFoundError) and problem.filename is None
+    return "the current folder was deleted: change to one that exists" if is_current_folder else str(problem)
 
 
 def _fail(as_json: bool, report: ErrorReport) -> NoReturn:
@@ -71,6 +78,10 @@ def _describe_signal(number: int) -> ErrorReport:
 
 
 def _describe_usage_error(problem: Any) -> ErrorReport:
-    context = problem.ctx
-    hint = f"{context.command_path} --help" if context else None
-    return ErrorReport(problem.exit_code, BadUsage.__name__, problem.format_message(), hint)
+    text = problem.format_message().removeprefix("Invalid value: ").removesuffix(".")
+    if problem.ctx is None:
+        return ErrorReport(problem.exit_code, BadUsage.__name__, text)
+    program = problem.ctx.find_root().info_name
+    command = f"{program} {problem.ctx.info_name}" if problem.ctx.parent else program  # also one inside `schedule`
+    hint = f"{command} --help"
+    return ErrorReport(problem.exit_code, BadUsage.__name__, f"{text}; see `{hint}`", hint)

@@ -28,7 +28,7 @@ from pipeline.cli.output import print_result
 from pipeline.cli.standard_streams import protect_standard_streams
 from pipeline.cli.unknown_options import Command
 from pipeline.processes import handle_signals
-from pipeline.progress import write_json_lines, writes_json_lines
+from pipeline.progress import write_json_lines
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -60,11 +60,10 @@ def main() -> NoReturn:
 def _run_command(arguments: list[str], beam_arguments: list[str]) -> int:
     """Run a command and return its exit code.
 
-    Typer prints usage errors itself, as text, and exits; if messages are JSON, it raises them instead.
+    Outside of its standalone mode Typer raises usage errors, which it would print in a box of its own.
     """
-    prints_errors = not writes_json_lines()
     try:
-        code = app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments), standalone_mode=prints_errors)
+        code = app(args=arguments, prog_name="backbeam", obj=tuple(beam_arguments), standalone_mode=False)
         return code if isinstance(code, int) else 0
     except NothingRun as reason:
         print_result("--json" in arguments, {"nothing_run": str(reason)}, [str(reason)])

@@ -1,19 +1,19 @@
 """The commands of maintenance: verify, reproduce and migrate. Heavy imports are lazy."""
 
-from contextlib import AbstractContextManager, nullcontext
-from os import W_OK, access
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.errors import CorruptArtefact
+from model.errors import CorruptArtefact, StorageFailed
 from pipeline.cli.command_setup import build_stage_context, open_workspace, refuse_beam_options
 from pipeline.cli.config import resolve_evaluation
 from pipeline.cli.options import DEFAULT_WORKSPACE, PlaceValue, RunArgument, Workers, Workspace, absolute_place
 from pipeline.cli.process_options import OutputOptions, ProcessOptions
 from pipeline.context import StageContext, capture_engine_messages, quiet_imports
 from pipeline.preprocess.provenance import make_absolute
+from pipeline.progress import show_message
 from pipeline.storage.cleanup import refuse_links
 from pipeline.storage.files import scratch_folder
 from pipeline.storage.places import Place
@@ -70,7 +70,7 @@ def verify(
         sources = tuple(map(make_absolute, dataset or ()))
         _repair(scope, resolve_evaluation(None, slices), sources, check, process)
         return
-    with _lock_if_writable(scope.workspace, process):
+    with _lock_if_allowed(scope.workspace, process):
         result = verify.verify(scope, check)
     process.print_result(*build_verify_output(result))
     if result.faults:
@@ -102,11 +102,20 @@ def _choose_check(stage_context: StageContext) -> "CheckFunction | None":
     return check
 
 
-def _lock_if_writable(workspace: Place, process: ProcessOptions) -> AbstractContextManager[None]:
-    """Lock the workspace, since files that another process is writing look damaged; not on a read-only file system."""
-    if isinstance(workspace, Path) and not access(workspace, W_OK):
-        return nullcontext()
-    return process.lock(workspace, clears=False)
+@contextmanager
+def _lock_if_allowed(workspace: Place, process: ProcessOptions) -> Iterator[None]:
+    """Lock the workspace, since files that another process is writing look damaged, unless this user may only read."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(process.lock(workspace, clears=False))
+        except StorageFailed as problem:
+            if not problem.is_forbidden:
+                raise
+            show_message(
+                f"verify: {workspace} is not locked, because this user may only read it: what another process is "
+                "writing looks damaged"
+            )
+        yield
 
 
 def _repair(

@@ -1,6 +1,5 @@
 """Print results on standard output: drawn tables on a terminal, aligned plain text elsewhere, or JSON."""
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.message_lines import dump_json
 from pipeline.progress import escape_control_characters, escape_to_one_line, print_wrapped
 
 EDGES = 2  # characters beside a drawn table
@@ -52,7 +52,7 @@ def print_result(as_json: bool, result: dict[str, Any], parts: Sequence[OutputPa
 def print_json(result: dict[str, Any]) -> None:
     """Print one JSON object on standard output."""
     _state.is_json_printed = True
-    typer.echo(json.dumps(result))
+    typer.echo(dump_json(result))
 
 
 def start_output() -> None:

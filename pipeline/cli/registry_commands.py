@@ -68,9 +68,9 @@ def retrain(
         with process.lock(workspace):
             result = retrain.retrain(stage_context, config, log)
             pruned = prune_after_retrain(workspace, rule, config, result)
-            samples = describe_retraining(workspace, result, log) if metrics_file else []
+            samples = describe_retraining(workspace, result, log, pruned) if metrics_file else []
     metrics.record_success(samples)
-    process.print_result(*build_retrain_output(workspace, result, log, pruned.deleted))
+    process.print_result(*build_retrain_output(workspace, result, log, pruned))
 
 
 def champion(

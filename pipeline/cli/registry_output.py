@@ -1,8 +1,8 @@
 """The text and JSON that the registry's commands print."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.dataset_output import build_log_json, format_times
 from pipeline.cli.output import CommandOutput, Sheet
@@ -13,6 +13,9 @@ from pipeline.registry.history import Champion, Entry, History, load_history
 from pipeline.registry.retrain import RetrainResult
 from pipeline.report.index_page import Registry, TimelineEntry
 from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.maintenance.deletion import DeletionResult  # which imports NumPy
 
 
 def build_champion_output(workspace: Place, champion: Champion) -> CommandOutput:
@@ -99,7 +102,7 @@ def build_entry_output(workspace: Place, entry: Entry) -> CommandOutput:
 
 
 def build_retrain_output(
-    workspace: Place, retrained: RetrainResult, log: StageLog, deleted: Mapping[str, int]
+    workspace: Place, retrained: RetrainResult, log: StageLog, pruned: "DeletionResult"
 ) -> CommandOutput:
     """Return the result of a retraining: the entry with its decision, the champion, and the names that were deleted."""
     entry = retrained.entry
@@ -114,10 +117,12 @@ def build_retrain_output(
         "findings": [finding.model_dump(mode="json") for finding in entry.findings],
         "before": entry.before,
         "champion": _build_champion_json(workspace, champion) if champion else None,
-        "deleted": list(deleted),
+        "deleted": list(pruned.deleted),
+        "retention_failure": pruned.failure,
         **build_log_json(log),
     }
-    freed = [f"deleted   {format_deleted(list(deleted))}: {sum(deleted.values()):,} bytes"] if deleted else []
+    num_bytes = sum(pruned.deleted.values())
+    freed = [f"deleted   {format_deleted(list(pruned.deleted))}: {num_bytes:,} bytes"] if pruned.deleted else []
     if retrained.outcome != "unchanged":
         return result, [*build_entry_output(workspace, entry)[1], *freed, format_times(log)]
     unchanged = (

@@ -10,6 +10,7 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperGroup
 
+from pipeline.beam_options import read_beam_options
 from pipeline.cli.log_format import log_format_arguments
 from pipeline.cli.options import DEFAULT_WORKSPACE, MetricsPath, Workspace, local_option, seconds_option
 from pipeline.cli.process_options import MessageOptions
@@ -105,7 +106,10 @@ def _check_health(health_file: Path) -> None:
 
 
 def _build_arguments(context: typer.Context, workspace: Place, passed_on: list[str], once: bool) -> list[str]:
-    """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options."""
+    """Return the arguments of every run; raises the errors of the scheduled command for unknown or invalid options.
+
+    Raises BadUsage for options for Beam, as `read_beam_options`.
+    """
     options = [*context.args, "--workspace", str(workspace), "--json", *passed_on]
     command = cast(TyperGroup, context.find_root().command).commands[SCHEDULED_COMMAND]
     # parses the options without running the command, so that a mistake is reported now and not at the first run
@@ -113,6 +117,7 @@ def _build_arguments(context: typer.Context, workspace: Place, passed_on: list[s
     parsed.close()
     if parsed.params["name"] is not None and not once:
         raise typer.BadParameter("--name is the name of one run, and a schedule trains several: leave it out")
+    read_beam_options(context.obj or (), parsed.params["workers"])
     return [SCHEDULED_COMMAND, *options, *(["--", *context.obj] if context.obj else [])]
 
 

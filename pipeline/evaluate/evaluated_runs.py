@@ -40,6 +40,10 @@ class EvaluatedRun(NamedTuple):
         """The settings that differ from the run's recipe, as `run_settings.changed_from_recipe`."""
         return changed_settings(self.workspace, self.run)
 
+    def has_table(self, table: str) -> bool:
+        """Return whether training wrote a table, which runs of earlier versions may lack."""
+        return any(file.table == table for file in self.run.tables)
+
     def rows(self, table: str, split: str | None = None) -> list[Row]:
         """Read and verify the run's rows of a table, of all splits or of one; raises CorruptArtefact."""
         rows: list[Row] = read_rows(self.workspace, table, self.run.run_id).to_pylist()
@@ -122,7 +126,11 @@ def list_runs(workspace: Place) -> RunList:
                 num_examples[run.dataset_digest] = count_train_examples(workspace, run)
             changed = changed_from_recipe(run.config, num_examples[run.dataset_digest])
             runs.append(RunSummary(run, evaluation, changed))
-        except CorruptArtefact as problem:
+        except (CorruptArtefact, FileNotFoundError) as problem:
+            if not path.exists():  # another process has deleted the run meanwhile
+                continue
+            if isinstance(problem, FileNotFoundError):
+                raise
             problems.append(problem)
     runs.sort(key=lambda summary: summary.run.run_id)
     runs.sort(key=lambda summary: summary.run.finished, reverse=True)  # times in UTC and of one format

@@ -63,7 +63,7 @@ def read_items(
     """
     place = place_of(file)
     if not place.is_file():
-        raise BadInput(f"{file}: {'neither a file nor a link to one' if _is_there(place) else 'no such file'}")
+        raise BadInput(f"{file}: {_describe_missing(place)}")
     start = read_range(place, 0, START_BYTES)
     if is_picture(start):
         _check_no_column(named, file)
@@ -73,8 +73,11 @@ def read_items(
             yield index, _prepare(image, model)
 
 
-def _is_there(place: Place) -> bool:
-    return isinstance(place, Path) and os.path.lexists(place)
+def _describe_missing(place: Place) -> str:
+    if isinstance(place, Path) and place.is_dir():
+        return f"a folder: name the files in it, such as {place}/*"
+    is_there = isinstance(place, Path) and os.path.lexists(place)
+    return "neither a file nor a link to one" if is_there else "no such file"
 
 
 def _check_no_column(named: NamedColumns, file: str) -> None:

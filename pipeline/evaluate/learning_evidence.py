@@ -1,8 +1,11 @@
 """Read from a workspace what tells why a run learned little; `learning_problems` draws the conclusions."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from model.examples import Bytes
+from model.inference import quiet_numbers
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.learning_problems import (
     Floats,
@@ -14,8 +17,20 @@ from pipeline.evaluate.learning_problems import (
 from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.shards import read_shard
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import load_dataset_of
+from pipeline.train.run_lookup import load_dataset_of, read_network
 from pipeline.train.run_record import RunRecord
+
+MOST_EXAMPLES = 1000  # of a sample: what 5 % of all examples do is seen in it
+LEAST_EXAMPLES = 50  # of fewer, little can be said about all
+MOST_VALUES = 2**26  # of all layers for the sample, 256 MiB
+MOST_PRODUCTS = 2**33  # about a second of a core
+
+
+def sample_size(sizes: tuple[int, ...]) -> int:
+    """Return the number of examples to run a network of these layer sizes on; 0 if it is too large for a sample."""
+    num_parameters = sum(inputs * outputs for inputs, outputs in pairwise(sizes))
+    size = min(MOST_EXAMPLES, MOST_VALUES // sum(sizes), MOST_PRODUCTS // num_parameters)
+    return size if size >= LEAST_EXAMPLES else 0
 
 
 def find_learning_problems(workspace: Place, run: RunRecord, evaluation: EvaluationRecord) -> list[LearningProblem]:
@@ -56,13 +71,12 @@ def _read_evidence(
 
 def _read_hidden(workspace: Place, run: RunRecord, dataset: Dataset) -> list[Floats]:
     """Return the values of the hidden layers for a sample of the test split; empty if that would take too long."""
-    from pipeline.evaluate.hidden_units import compute_hidden_values, read_layers, sample_size
-
     num_examples = sample_size(run.config.layers)
     if not num_examples or len(run.config.layers) < 3:
         return []
-    layers = read_layers(run.parameters.read(workspace / "runs" / run.run_id))
-    return compute_hidden_values(layers, run.config.activation, _read_sample(dataset, num_examples))
+    network = read_network(workspace / "runs" / run.run_id, run.parameters, run.config)
+    with quiet_numbers():
+        return network.forward(_read_sample(dataset, num_examples))[0]
 
 
 def _read_sample(dataset: Dataset, num_examples: int) -> Bytes:

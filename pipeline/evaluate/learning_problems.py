@@ -10,6 +10,7 @@ from model.examples import Integers
 from model.recipes import TrainingConfig
 from pipeline.evaluate.metrics import wilson
 from pipeline.train.run_settings import format_rates, recipe_of, suggest_lower_rate
+from pipeline.train.unit_states import find_dead_units, find_saturated_units
 
 LITTLE = 0.5  # of the examples that the most frequent class leaves: the published recipes get nine in ten of MNIST's
 RISE = 1.2  # of the loss over its lowest: reports are means of 1,000 steps, which differ by a few percent by chance
@@ -19,8 +20,6 @@ SLOW_RATE = 0.1  # of the recipe's rate: a tenth of a rate that suits takes ten 
 HIGH_RATE = 2  # times the recipe's rate: then the rate is the likelier reason than the length of training
 FEW_STEPS = 0.1  # of the recipe's steps
 UNIT_SHARE = 0.5  # of a layer's units: fewer dead or saturated ones leave enough to learn with
-SATURATED_EXAMPLES = 0.95  # share of examples for which a unit is near an end
-NEAR_END = 0.01  # of the range from end to end: there, the slope is below 4 % of the largest
 NEVER_ANSWERED = "never-answered"  # the kind of a problem
 RARE = 0.1  # of an equal share of the train examples
 
@@ -183,7 +182,8 @@ def _find_unit_problems(evidence: LearningEvidence) -> Iterator[LearningProblem]
     is_relu = config.activation == "relu"
     rate = suggest_lower_rate(config)
     for number, values in enumerate(evidence.hidden, 1):
-        affected = find_dead_units(values) if is_relu else find_saturated_units(values, config.activation)
+        find_affected = find_dead_units if is_relu else find_saturated_units
+        affected = find_affected(values, config.activation)
         if affected.sum() < UNIT_SHARE * len(affected):
             continue
         units = f"{affected.sum():,} of {len(affected):,} units of hidden layer {number}"
@@ -194,18 +194,3 @@ def _find_unit_problems(evidence: LearningEvidence) -> Iterator[LearningProblem]
             finding = f"{units} are saturated: near an end of {config.activation} for nearly all test examples"
             advice = f"try a lower learning rate ({rate}){_advise_start(config)}"
             yield LearningProblem("saturated-units", finding, advice)
-
-
-def find_dead_units(values: Floats) -> npt.NDArray[np.bool_]:
-    """Return which units of a relu layer, float32[examples, units], are 0 for all examples: bool[units]."""
-    return np.asarray((values <= 0).all(axis=0))
-
-
-def find_saturated_units(values: Floats, activation: str) -> npt.NDArray[np.bool_]:
-    """Return which units of a layer are near an end of their range for at least SATURATED_EXAMPLES: bool[units].
-
-    Values are float32[examples, units] of sigmoid, 0 to 1, or tanh, -1 to 1.
-    """
-    shares = (values + 1) / 2 if activation == "tanh" else values
-    near = (shares < NEAR_END) | (shares > 1 - NEAR_END)
-    return np.asarray(near.mean(axis=0) >= SATURATED_EXAMPLES)

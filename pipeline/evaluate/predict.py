@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
@@ -11,7 +10,6 @@ import numpy.typing as npt
 
 from model.errors import BadInput, BadUsage, CorruptArtefact
 from model.examples import Integers
-from pipeline.context import quiet_imports
 from pipeline.evaluate.image_files import MAX_IMAGES, NO_COLUMNS, ModelImages, read_items
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.provenance import load_origin
@@ -21,7 +19,7 @@ from pipeline.sources.image_decoding import TRANSPOSED, Grey
 from pipeline.sources.named_columns import NamedColumns
 from pipeline.sources.picture_conversion import PreparedPicture
 from pipeline.storage.places import Place
-from pipeline.train.run_lookup import TrainedModel, load_parameters
+from pipeline.train.run_lookup import TrainedModel, load_network
 
 Outputs: TypeAlias = npt.NDArray[np.float32]
 
@@ -104,7 +102,7 @@ def predict_files(
     options = find_options(workspace, manifest)
     transposed = find_transposed(manifest, options)
     images = ModelImages(manifest.height, manifest.width, manifest.class_names, manifest.style, transposed)
-    return predict_images(files, images, load_classifier(model), NamedColumns(image_column, label_column, options))
+    return predict_images(files, images, load_network(model).predict, NamedColumns(image_column, label_column, options))
 
 
 def find_options(workspace: Place, manifest: Manifest) -> PictureOptions | None:
@@ -140,17 +138,6 @@ def predict_array(model: TrainedModel, images: Grey) -> ClassifiedImages:
             f"images are {found.dtype}{list(found.shape)}, expected uint8[n, {height}, {width}]: pixel values 0 to "
             "255, of the size of the run's data set"
         )
-    outputs = load_classifier(model)(found.reshape(len(found), height * width))
+    outputs = load_network(model).predict(found.reshape(len(found), height * width))
     _check_finite(outputs)
     return ClassifiedImages(outputs.argmax(axis=1).astype(np.int64), outputs)
-
-
-def load_classifier(model: TrainedModel) -> Callable[[Grey], Outputs]:
-    """Return the function from uint8[n, height * width] to float32[n, classes] of a run; raises CorruptArtefact."""
-    with quiet_imports():
-        from model.devices import initialise_devices
-        from model.network import predict_in_pieces
-        from model.training import network_of
-
-        initialise_devices()
-    return partial(predict_in_pieces, network_of(model.run.config), load_parameters(model))

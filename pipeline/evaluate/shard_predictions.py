@@ -5,21 +5,16 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
-from model.checkpoint import decode_parameters
-from model.devices import choose_precision
 from model.examples import Bytes
-from model.functions import Tensor
-from model.network import Network, Parameters, forward, piece_rows, scale
-from model.training import network_of
+from model.inference import Floats, Inference, piece_rows, quiet_numbers
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import Names, PredictedExamples
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges
 from pipeline.preprocess.manifest import Manifest, ShardInfo
 from pipeline.preprocess.shards import read_shard
 from pipeline.storage.places import Place
-from pipeline.storage.records import FileInfo
+from pipeline.train.run_lookup import read_network
 from pipeline.train.run_record import RunRecord
 
 
@@ -74,31 +69,27 @@ def predict_shard(shard: Shard, job: EvaluationJob) -> ShardPredictions:
     manifest = job.manifest
     stored = read_shard(job.dataset, manifest, shard.split, shard.info)
     indices, images, labels = stored.take(np.argsort(stored.indices).astype(np.int64))
-    network = network_of(job.run.config)
-    parameters = load_run_parameters(job)
-    found = [_run_forward(network, parameters, images[rows]) for rows in piece_rows(parameters, len(images))]
-    z = tf.concat([z for z, _ in found], axis=0)
+    network = load_network(job)
     targets = np.eye(len(manifest.class_names), dtype=np.float32)[labels]
-    outputs = network.output.value(z).numpy()
-    losses = network.output.loss(z, targets).numpy()
+    with quiet_numbers():
+        found = [_run_forward(network, images[rows]) for rows in piece_rows(network.layers, len(images))]
+        z = np.concatenate([z for z, _ in found])
+        outputs = network.output(z)
+        losses = network.loss(z, targets)
     squares = images.reshape(-1, manifest.height, manifest.width)
     examples = PredictedExamples(squares, labels, indices, outputs, shard.info.part or 0)
     return ShardPredictions(shard, examples, losses, merge_ranges(ranges for _, ranges in found))
 
 
-def _run_forward(network: Network, parameters: Parameters, images: Bytes) -> tuple[Tensor, tuple[ActivationRange, ...]]:
+def _run_forward(network: Inference, images: Bytes) -> tuple[Floats, tuple[ActivationRange, ...]]:
     """Return the last layer's weighted input, and the range of each hidden layer; the layers' values are freed."""
-    (_, *hidden), z = forward(network, parameters, scale(images))
-    return z, tuple(ActivationRange(tf.reduce_min(a, axis=0).numpy(), tf.reduce_max(a, axis=0).numpy()) for a in hidden)
+    hidden, z = network.forward(images)
+    return z, tuple(ActivationRange(a.min(axis=0), a.max(axis=0)) for a in hidden)
 
 
-def load_run_parameters(job: EvaluationJob) -> Parameters:
-    """Read and verify the parameters of the run; raises CorruptArtefact."""
-    return _load(job.run_folder, job.run.parameters, job.run.config.layers)
+def load_network(job: EvaluationJob) -> Inference:
+    """Read and verify the network of the run; raises CorruptArtefact."""
+    return _load(job.run_folder, job.run.parameters, job.run.config)
 
 
-@cache  # a worker process reads the file once, not for each shard
-def _load(folder: Place, file: FileInfo, sizes: tuple[int, ...]) -> Parameters:
-    if tf.config.list_physical_devices("GPU"):
-        choose_precision("float32", "GPU:0")  # a worker predicts as its driver does
-    return decode_parameters(file.read(folder), str(folder / file.name), sizes)
+_load = cache(read_network)  # a worker process reads the file once, not for each shard

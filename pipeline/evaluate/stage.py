@@ -1,4 +1,4 @@
-"""The evaluation stage. Imports TensorFlow and Beam only if a run is not evaluated yet."""
+"""The evaluation stage. Imports Beam only if a run is not evaluated yet."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from pipeline.evaluate.evaluation_record import (
 )
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
+from pipeline.preprocess.scan_runner import prepare_local_workers
 from pipeline.progress import show_event
 from pipeline.storage.places import Place
 from pipeline.storage.tables import check_rows
@@ -37,11 +38,9 @@ def evaluate_stage(
 
     def build() -> None:
         check_table_sizes(dataset.manifest)
+        prepare_local_workers(context.beam_arguments, "pipeline.evaluate.beam_job")
         with log.timed("import"), quiet_imports():
-            from model.devices import initialise_devices
             from pipeline.evaluate.beam_job import add_to_evaluation, evaluate
-
-            initialise_devices(context.device)
         with log.timed("evaluate"), capture_engine_messages(context.engine_log):
             beam_arguments = list(context.beam_arguments)
             for run in missing:

@@ -11,7 +11,7 @@ from pipeline.evaluate.evaluation_record import EVALUATION_NAME, load_evaluation
 from pipeline.evaluate.significance import Outcomes
 from pipeline.preprocess.shards import number_order
 from pipeline.storage.places import Place
-from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, TableFile, decode_table
+from pipeline.storage.tables import EVALUATION_TABLES, LATER_TABLES, TRAINING_TABLES, TableFile, decode_table
 from pipeline.train.run_record import RUN_NAME, load_run
 
 KEYS = ["part", "index"]  # identify an example
@@ -22,8 +22,8 @@ def read_rows(workspace: Place, table: str, run_id: str, columns: Sequence[str] 
     """Read all or some columns of a run's rows of a table, in the order of the shards.
 
     The table is one of `tables.EVALUATION_TABLES` or `tables.TRAINING_TABLES`, and the id is the full one. Raises
-    BadUsage if there is no such table or run or it is not evaluated, and CorruptArtefact if the files in the run's
-    folder of the table are not those that its records name.
+    BadUsage if there is no such table or run, if the run is of a version without the table or is not evaluated, and
+    CorruptArtefact if the files in the run's folder of the table are not those that its records name.
     """
     files = _files_of(workspace, table, run_id)
     folder = files[0].folder(workspace, run_id)
@@ -89,6 +89,8 @@ def _files_of(workspace: Place, table: str, run_id: str) -> list[TableFile]:
         raise BadUsage(f"{run_id} is not evaluated", hint=f"`backbeam evaluate {run_id}` does it")
     # by number, not by text: from 100,000 shards on, their numbers have more digits
     files = sorted((file for file in named if file.table == table), key=lambda file: number_order(file.name))
+    if not files and table in LATER_TABLES:
+        raise BadUsage(f"{run_id} has no table {table}, since an earlier version of backbeam trained it")
     if not files:
         raise CorruptArtefact(f"{folder} names no file of the table {table}; delete the folder to have it made again")
     return files

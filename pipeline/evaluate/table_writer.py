@@ -18,7 +18,7 @@ from model.errors import BadInput
 from pipeline.evaluate import metrics, slices
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult
 from pipeline.evaluate.group_counts import GroupCounts, count_groups, merge_group_counts
-from pipeline.evaluate.shard_predictions import EvaluationJob, ShardPredictions, load_run_parameters
+from pipeline.evaluate.shard_predictions import EvaluationJob, ShardPredictions, load_network
 from pipeline.evaluate.slice_config import describe_slicings, load_slicing
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges, weight_rows
 from pipeline.preprocess.manifest import ShardInfo
@@ -169,7 +169,7 @@ def table_rows(result: ShardResult, job: EvaluationJob) -> dict[str, list[dict[s
         "confusion": [row for counts in splits for row in metrics.confusion_rows(counts)],
         "slices": [row for name in job.slicings for row in _slicing_rows(name, result, job)],
         "calibration": [row for counts in splits for row in metrics.calibration_rows(counts.split, counts.calibration)],
-        "weights": list(weight_rows(load_run_parameters(job), result.ranges)),
+        "weights": list(weight_rows(load_network(job).layers, result.ranges)),
     }
 
 

@@ -8,7 +8,7 @@ deletes that first.
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from model.errors import BadUsage
+from model.errors import BackbeamError, BadUsage
 from pipeline.maintenance.holdings import read_holdings
 from pipeline.maintenance.owned_files import is_completed, list_answers, list_unrecorded, measure, record_path
 from pipeline.maintenance.retention import Holdings, choose_kept, find_obstacles
@@ -16,7 +16,8 @@ from pipeline.maintenance.retention_config import Retention
 from pipeline.preprocess.dataset import find_baseline
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.preprocess.validation_config import TABLE
-from pipeline.progress import show_message
+from pipeline.processes import received_signals
+from pipeline.progress import show_message, warn
 from pipeline.registry.history import (
     History,
     append_entry,
@@ -43,6 +44,7 @@ class DeletionResult(NamedTuple):
 
     deleted: dict[str, int]  # the bytes of each name
     entry: int | None  # the number of the history's entry; None for a dry run, or if there was nothing to delete
+    failure: str | None = None  # why a retraining deleted nothing although it should
 
 
 def prune(
@@ -70,16 +72,34 @@ def prune(
 def prune_after_retrain(
     workspace: Place, rule: Retention | None, config: "RetrainConfig", result: "RetrainResult"
 ) -> DeletionResult:
-    """Prune after the decision of a retraining, whose run, data set and baseline are kept; without a rule, nothing."""
+    """Prune after the decision of a retraining, whose run, data set and baseline are kept; without a rule, nothing.
+
+    What a repetition would not mend, such as a corrupt record of another run, is a warning: the decision stands.
+    """
     if rule is None:
         return DeletionResult({}, None)
+    try:
+        return prune(workspace, rule, config.policy, _name_kept_by_retrain(workspace, config, result))
+    except BackbeamError as problem:
+        if problem.worth_retrying or received_signals():
+            raise
+        text = (
+            f"retention: warning: nothing was deleted, and the decision stands: {problem}; `backbeam verify` says what "
+            "to do, and the next retraining deletes"
+        )
+        warn(text, "retention_failed", code=problem.exit_code, kind=type(problem).__name__)
+        return DeletionResult({}, None, str(problem))
+
+
+def _name_kept_by_retrain(workspace: Place, config: "RetrainConfig", result: "RetrainResult") -> dict[str, str]:
+    """Return the names that a retraining keeps, with the reasons."""
     named = {f"datasets/{result.data.manifest.dataset_id}": "data set of the last retraining"}
     if result.entry.run_id:
         named[f"runs/{result.entry.run_id}"] = "run of the last retraining"
     baseline = find_baseline(workspace, config.baseline)
     if baseline:
         named[f"datasets/{baseline.manifest.dataset_id}"] = "baseline"
-    return prune(workspace, rule, config.policy, named)
+    return named
 
 
 def remove(workspace: Place, wanted: Iterable[str], why: str = "", dry_run: bool = False) -> DeletionResult:

@@ -8,9 +8,9 @@ from pipeline.evaluate.seeds import load_group
 from pipeline.maintenance.retention import Holdings, StoredDataset, StoredRun
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
+from pipeline.preprocess.provenance import find_time_made
 from pipeline.registry.history import History, rank_champions, resolve_champion
 from pipeline.registry.policy import BEST, NONE, Policy
-from pipeline.storage.file_listing import modified_time
 from pipeline.storage.files import list_files, list_folders_with
 from pipeline.storage.places import Place
 from pipeline.train.run_lookup import find_run_folder
@@ -27,7 +27,7 @@ def read_holdings(
     """
     runs = {f"runs/{folder.name}": _read_run(folder) for folder in list_folders_with(workspace / "runs", RUN_NAME)}
     folders = list_folders_with(workspace / "datasets", MANIFEST_NAME)
-    datasets = {f"datasets/{folder.name}": _read_dataset(folder) for folder in folders}
+    datasets = {f"datasets/{folder.name}": _read_dataset(workspace, folder) for folder in folders}
     groups = {
         f"groups/{path.stem}": tuple(f"runs/{run_id}" for run_id in load_group(workspace, path.stem).run_ids)
         for path in list_files(workspace / "groups", "*.json")
@@ -42,9 +42,10 @@ def _read_run(folder: Place) -> StoredRun:
     return StoredRun(f"datasets/{run.dataset_id}", run.finished, f"runs/{start.run_id}" if start else None)
 
 
-def _read_dataset(folder: Place) -> StoredDataset:
+def _read_dataset(workspace: Place, folder: Place) -> StoredDataset:
     parts = load_dataset(folder).manifest.parts
-    return StoredDataset(modified_time(folder / MANIFEST_NAME), tuple(f"datasets/{part.dataset_id}" for part in parts))
+    made = find_time_made(workspace, folder.name)
+    return StoredDataset(made, tuple(f"datasets/{part.dataset_id}" for part in parts))
 
 
 def _list_required(

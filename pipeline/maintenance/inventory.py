@@ -137,7 +137,8 @@ def list_run(workspace: Place, run_id: str) -> Iterator[Item]:
     if run is None:
         return
     yield from _check_dataset_of(workspace, run)
-    yield ExpectedFile("parameters", run_id, folder / run.parameters.name, run.parameters)
+    for file in run.parameter_files:
+        yield ExpectedFile("parameters", run_id, folder / file.name, file)
     yield from _list_tables("training table", workspace, run_id, run.tables)
     path = folder / EVALUATION_NAME
     if size_or_none(path) is None:

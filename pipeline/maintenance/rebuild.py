@@ -1,12 +1,13 @@
 """Run stages again from their records, in a scratch workspace, to replace damaged files or to compare."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from model.errors import BadInput, BadUsage
-from model.network import Parameters
+from model.inference import StoredLayer
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.slice_config import Slicings, describe_slicings, order_slicings
@@ -60,7 +61,8 @@ def rebuild_dataset(workspace: Place, dataset_id: str, scratch: Path, sources: t
 def _may_have_pieces(manifest: Manifest) -> bool:
     """Return whether a split of a source may be so large that earlier versions gave it another identity."""
     num_source = manifest.num_rejected + sum(split.num_examples for split in manifest.splits.values())
-    return num_source > scan_tasks.WHOLE_EXAMPLES
+    num_bytes = max(source.num_bytes for source in manifest.sources)
+    return num_source > scan_tasks.WHOLE_EXAMPLES or num_bytes > scan_tasks.WHOLE_BYTES
 
 
 def rebuild_from_any(workspace: Place, dataset_id: str, scratch: Path, sources: tuple[str, ...]) -> Dataset:
@@ -105,8 +107,7 @@ def rebuild_run(workspace: Place, run: RunRecord, dataset: Dataset, scratch: Pat
         write_atomically(scratch / parameters, read_with_digest(workspace / parameters, start.sha256))
     context = StageContext(scratch, (), _device_of(run))
     policy = CheckpointPolicy(every=0)
-    spacing = run.steps_per_point
-    [retrained] = train_stage(context, dataset, [run.config], False, policy, StageLog(), steps_per_point=spacing)
+    [retrained] = train_stage(context, dataset, [run.config], False, policy, StageLog(), like=run)
     return retrained
 
 
@@ -118,7 +119,7 @@ def _device_of(run: RunRecord) -> str:
     return "cpu"
 
 
-def largest_difference(first: Parameters, second: Parameters) -> float:
+def largest_difference(first: Sequence[StoredLayer], second: Sequence[StoredLayer]) -> float:
     """Return the largest absolute difference between two networks' parameters; infinity if their shapes differ."""
     first_arrays = [array for layer in first for array in layer]
     second_arrays = [array for layer in second for array in layer]

@@ -26,7 +26,7 @@ from pipeline.storage.files import file_digest, list_folders_with, size_or_none,
 from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.tables import TableFile, write_table
-from pipeline.train.run_record import PARAMETERS_NAME, RUN_NAME, load_run, run_id
+from pipeline.train.run_record import RUN_NAME, load_run, run_id
 
 
 class RebuiltFile(NamedTuple):
@@ -71,7 +71,7 @@ def _find_baseline(workspace: Place, record: ValidationRecord) -> Dataset | None
 
 
 def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> list[Place]:
-    """Train a run again, and replace its parameters and tables.
+    """Train a run again, and replace its files of parameters and its tables.
 
     The parameters must have the recorded bytes. The learning curve contains times, so it never has them: if a table is
     damaged, all differing tables are replaced and the record is written again with their digests.
@@ -83,13 +83,14 @@ def repair_run(workspace: Place, name: str, faulty: set[str], scratch: Path) -> 
         raise CorruptArtefact(f"{name} was trained by other versions of backbeam or TensorFlow, or on other data")
     retrained = rebuild.rebuild_run(workspace, record, dataset, scratch)
     source = scratch / "runs" / name
-    parameters = RebuiltFile(folder / PARAMETERS_NAME, source / PARAMETERS_NAME, record.parameters)
-    _check_same_parameters(parameters)
+    parameters = _pair_files(record.parameter_files, folder, source)
+    _check_same_parameters(parameters[0])
     tables = _pair_tables(retrained.tables, workspace, name, scratch)
     if not faulty & {str(table.target) for table in tables}:
-        return _replace_recorded_files([parameters], faulty)
-    write_atomically(source / RUN_NAME, record.model_copy(update={"tables": retrained.tables}).to_json())
-    files = [(file.target, file.source) for file in (parameters, *tables)]
+        return _replace_recorded_files(parameters, faulty)
+    changed = {"tables": retrained.tables, "early_parameters": retrained.early_parameters}
+    write_atomically(source / RUN_NAME, record.model_copy(update=changed).to_json())
+    files = [(file.target, file.source) for file in (*parameters, *tables)]
     files.append((folder / RUN_NAME, source / RUN_NAME))  # the record last
     return _replace_files([pair for pair in files if not _are_equal(*pair)])
 

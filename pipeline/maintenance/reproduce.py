@@ -71,6 +71,7 @@ def reproduce_run(
     new_dataset = rebuild.rebuild_dataset(workspace, run.dataset_id, fresh, sources)
     new_run = rebuild.rebuild_run(workspace, run, new_dataset, fresh)
     comparisons = [*_compare_datasets(old_dataset, new_dataset), _compare_parameters(workspace, run, fresh, new_run)]
+    comparisons += _compare_early_parameters(run, new_run)
     comparisons += _compare_tables("training", workspace, run, fresh, new_run)
     if evaluation:
         new_evaluation = rebuild.reevaluate_run(fresh, new_run, new_dataset, slicings, fresh)
@@ -142,9 +143,18 @@ def _compare_parameters(workspace: Place, run: RunRecord, fresh: Path, new_run: 
     return _compare("parameters", old == new, f"SHA-256 {run.parameters.sha256}", detail)
 
 
+def _compare_early_parameters(run: RunRecord, new_run: RunRecord) -> Iterator[ArtefactComparison]:
+    if run.early_parameters:
+        old = run.early_parameters.sha256
+        new = new_run.early_parameters.sha256 if new_run.early_parameters else "not there"
+        yield _compare("early parameters", old == new, f"SHA-256 {old}", f"SHA-256 {old} then, {new} now")
+
+
 def _compare_tables(kind: str, workspace: Place, old: Tables, fresh: Path, new: Tables) -> Iterator[ArtefactComparison]:
+    """Compare the tables that the old record names; an earlier version may not have had all of today's."""
     old_files = {(file.table, file.name): file for file in old.tables}
-    new_files = {(file.table, file.name): file for file in new.tables}
+    names = {file.table for file in old.tables}
+    new_files = {(file.table, file.name): file for file in new.tables if file.table in names}
     for table, name in sorted({*old_files, *new_files}):
         old_file = old_files.get((table, name))
         new_file = new_files.get((table, name))

@@ -42,4 +42,4 @@ def open_preprocessing(
         with open_job(found.scans, found.name, found.config, found.folder, config.max_rejected, False) as opened:
             yield opened
             check_outcome(found.folder, config.max_rejected)
-        write_origin(place, describe_origin(load_dataset(found.folder), config, config.datasets))
+        write_origin(place, describe_origin(load_dataset(found.folder), config, config.datasets), is_new=True)

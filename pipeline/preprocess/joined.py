@@ -29,13 +29,14 @@ MAX_NAMED = 2  # parts that the name of a joint data set lists; of more, only th
 class JoinedPart(NamedTuple):
     """A complete data set that becomes a part, and how it was named by --dataset; num_source: see `PartInfo`.
 
-    pictures are those of the user's options that applied to it.
+    pictures are those of the user's options that applied to it, and first_label the number of its first class.
     """
 
     source: str
     dataset: Dataset
     num_source: dict[str, int]
     pictures: PictureOptions = PictureOptions()
+    first_label: int = 0
 
 
 def join_manifests(parts: Sequence[JoinedPart]) -> Manifest:

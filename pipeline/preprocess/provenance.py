@@ -3,16 +3,19 @@
 It is not in the data set's folder, which depends on the content of the sources only, not on their paths.
 """
 
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import Field
 
 from model.errors import CorruptArtefact
+from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.sources.catalog import KNOWN, ResizeMode, split_file_names
+from pipeline.storage.file_listing import modified_time
 from pipeline.storage.files import size_or_none, write_atomically
 from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place, is_remote, place_of
-from pipeline.storage.records import Count, FileName, commit_file
+from pipeline.storage.records import Count, FileName, UtcTime, commit_file
 
 
 class Origin(VersionedRecord):
@@ -38,6 +41,8 @@ class Origin(VersionedRecord):
     first_label: Count = Field(0, exclude_if=lambda label: not label)
     # of the source that this one was joined with, which gave the order of the labels
     class_names: tuple[str, ...] = Field((), exclude_if=lambda names: not names)
+    # when the manifest was written; earlier versions did not record it
+    made: UtcTime | None = Field(None, exclude_if=lambda made: made is None)
 
 
 def origin_path(workspace: Place, dataset_id: str) -> Place:
@@ -61,7 +66,7 @@ def load_origin(workspace: Place, dataset_id: str) -> Origin:
 
 def options_given(origin: Origin) -> list[str]:
     """Return the command line options that build the data set again."""
-    given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets", "class_names"})
+    given = origin.model_dump(exclude={"format_version", "dataset_id", "datasets", "class_names", "made"})
     given |= {
         "max_rejected": origin.max_rejected or None,
         "image_size": _format_size(origin.image_size),
@@ -81,10 +86,37 @@ def _format_size(size: tuple[int, int] | None) -> str | None:
     return size and "x".join(map(str, size))
 
 
-def write_origin(workspace: Place, origin: Origin) -> None:
-    """Write a data set's origin unless the same record exists; the origin of the latest run replaces another."""
+def find_time_made(workspace: Place, dataset_id: str) -> str:
+    """Return when a complete data set was made, in the format of records; raises CorruptArtefact as `load_origin`.
+
+    Its origin says so. Without one, or if an earlier version wrote it, it is the time of the manifest, which a copy of
+    the workspace may have changed.
+    """
+    return _read_time_made(workspace, dataset_id) or _time_of_manifest(workspace, dataset_id)
+
+
+def _read_time_made(workspace: Place, dataset_id: str) -> str | None:
+    if size_or_none(origin_path(workspace, dataset_id)) is None:
+        return None
+    return load_origin(workspace, dataset_id).made
+
+
+def _time_of_manifest(workspace: Place, dataset_id: str) -> str:
+    return modified_time(workspace / "datasets" / dataset_id / MANIFEST_NAME)
+
+
+def write_origin(workspace: Place, origin: Origin, is_new: bool) -> None:
+    """Write a data set's origin unless the same record exists; the origin of the latest run replaces another.
+
+    The time when the data set was made is kept, unless the data set is new.
+    """
     path = origin_path(workspace, origin.dataset_id)
-    data = origin.to_json()
+    made = None
+    if not is_new:
+        with suppress(CorruptArtefact):  # a damaged record is replaced
+            made = _read_time_made(workspace, origin.dataset_id)
+    made = made or _time_of_manifest(workspace, origin.dataset_id)
+    data = origin.model_copy(update={"made": made}).to_json()
     if size_or_none(path) is None:
         commit_file(path, data)  # in a store, never replaces what another process has written in the meantime
     elif path.read_bytes() != data:

@@ -13,6 +13,7 @@ from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.storage.files import remove_afterwards
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import scratch_folder_of, temporary_files_in
+from pipeline.worker_server import prepare_workers
 
 
 @contextmanager
@@ -25,6 +26,7 @@ def open_task_runner(context: StageContext, stage: str = "scan") -> Iterator[Map
     if not has_workers(arguments):
         yield map_here
         return
+    prepare_local_workers(arguments, "pipeline.preprocess.beam_job")
     folder = scratch_folder_of(context.workspace / "datasets" / stage, runs_locally(arguments))
 
     def map_on_workers(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:
@@ -48,6 +50,12 @@ def check_by_workers(context: StageContext, folder: Place) -> Dataset:
 def pays_workers(arguments: Sequence[str], num_bytes: int) -> bool:
     """Return whether these arguments for Beam give workers, and they read that much sooner than one process does."""
     return has_workers(arguments) and num_bytes > scan_tasks.MANY_BYTES
+
+
+def prepare_local_workers(arguments: Sequence[str], module: str) -> None:
+    """If workers run on this machine, start what they are forked from, which imports Beam and this module, now."""
+    if has_workers(arguments) and runs_locally(arguments):
+        prepare_workers(module)
 
 
 def has_workers(arguments: Sequence[str]) -> bool:

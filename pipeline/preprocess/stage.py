@@ -94,7 +94,8 @@ class ScannedDataset(NamedTuple):
     name: str
     config: PreprocessConfig
     folder: Place
-    pictures: PictureOptions  # those that apply to the source
+    pictures: PictureOptions  # those that apply to the source, and so the next
+    first_label: int
 
 
 def preprocess_stage(context: StageContext, config: DatasetConfig, log: StageLog) -> Dataset:
@@ -128,7 +129,7 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
         class_names = parts[0].dataset.manifest.class_names if parts else ()
         part_config = replace(config, class_names=class_names)
         parts.append(_preprocess_source(context, part_config, name, f"preprocess {name}", log))
-    _check_all_apply(config.pictures, [part.pictures for part in parts])
+    _check_all_apply(config, parts)
     joint = join_manifests(parts)
     folder = context.workspace / "datasets" / joint.dataset_id
 
@@ -140,7 +141,7 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
     complete = (folder / MANIFEST_NAME).exists()
     build = partial(write_joint, folder, joint)
     data = run_unless_complete("preprocess", complete, build, check, context, log)
-    write_origin(context.workspace, describe_origin(data, config, config.datasets))
+    write_origin(context.workspace, describe_origin(data, config, config.datasets), is_new=not complete)
     return data
 
 
@@ -160,10 +161,11 @@ def _preprocess_source(
 
     complete = (folder / MANIFEST_NAME).exists()
     data = run_unless_complete(stage, complete, build, lambda: check_by_workers(context, folder), context, log)
-    applied = replace(config, pictures=found.pictures)  # others would be refused when the part is built again alone
-    write_origin(context.workspace, describe_origin(data, applied, (name,)))
+    # Other options would be refused when the part is built again alone.
+    applied = replace(config, pictures=found.pictures, first_label=found.first_label)
+    write_origin(context.workspace, describe_origin(data, applied, (name,)), is_new=not complete)
     num_source = {split: scan.num_examples for split, scan in found.scans.splits.items()}
-    return JoinedPart(name, data, num_source, found.pictures)
+    return JoinedPart(name, data, num_source, found.pictures, found.first_label)
 
 
 def scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks: MapTasks = map_here) -> ScannedDataset:
@@ -177,8 +179,13 @@ def scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks: 
         if len(config.datasets) == 1:
             raise
         warn(f"{name} is read without {_option_of(problem.fields[0])}, which goes to other sources: {problem.reason}")
-        pictures = config.pictures._replace(**dict.fromkeys(problem.fields))
-        return scan_dataset(workspace, replace(config, pictures=pictures), name, map_tasks)
+        return scan_dataset(workspace, _without(config, problem.fields), name, map_tasks)
+
+
+def _without(config: DatasetConfig, options: tuple[str, ...]) -> DatasetConfig:
+    first_label = 0 if "first_label" in options else config.first_label
+    pictures = config.pictures._replace(**{name: None for name in options if name != "first_label"})
+    return replace(config, pictures=pictures, first_label=first_label)
 
 
 def _scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks: MapTasks) -> ScannedDataset:
@@ -199,7 +206,7 @@ def _scan_dataset(workspace: Place, config: DatasetConfig, name: str, map_tasks:
     num_shards = choose_num_shards(config.num_shards, scans.splits["train"].num_examples, scans.num_pixels, name)
     shard_config = PreprocessConfig(seed=config.shuffle_seed, num_shards=num_shards)
     folder = workspace / "datasets" / dataset_id(source.name, scans.class_names, shard_config, scans.infos)
-    return ScannedDataset(scans, source.name, shard_config, folder, pictures)
+    return ScannedDataset(scans, source.name, shard_config, folder, pictures, config.first_label)
 
 
 def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, ...]) -> Origin:
@@ -224,7 +231,9 @@ def describe_origin(data: Dataset, config: DatasetConfig, datasets: tuple[str, .
 
 def config_from_origin(origin: Origin) -> DatasetConfig:
     """Return the options with which `preprocess_stage` builds a data set again."""
-    options = origin.model_dump(exclude={"format_version", "dataset_id", "first_label", *PictureOptions._fields})
+    options = origin.model_dump(
+        exclude={"format_version", "dataset_id", "first_label", "made", *PictureOptions._fields}
+    )
     pictures = PictureOptions(**{name: getattr(origin, name) for name in PictureOptions._fields})
     return DatasetConfig(**options, cache_dir=None, pictures=pictures, first_label=origin.first_label)
 
@@ -245,10 +254,12 @@ def _option_of(field_name: str) -> str:
     return f"--{field_name.replace('_', '-')}"
 
 
-def _check_all_apply(requested: PictureOptions, applied: list[PictureOptions]) -> None:
+def _check_all_apply(config: DatasetConfig, parts: list[JoinedPart]) -> None:
     """Raise BadUsage if one of the user's options applied to none of the sources."""
-    for name, value in requested._asdict().items():
-        if value is not None and all(getattr(each, name) is None for each in applied):
+    requested = config.pictures._asdict() | {"first_label": config.first_label or None}
+    applied = [part.pictures._asdict() | {"first_label": part.first_label or None} for part in parts]
+    for name, value in requested.items():
+        if value is not None and all(each[name] is None for each in applied):
             raise BadUsage(f"{_option_of(name)} fits none of the sources: leave it out")
 
 

@@ -65,10 +65,8 @@ def load_answers(context: StageContext, dataset: Dataset, run: RunRecord) -> pa.
 def predict_answers(context: StageContext, dataset: Dataset, run: RunRecord, folder: Place) -> None:
     """Predict and write a run's answers to a data set's test split, then the record; raises as `load_answers`."""
     with quiet_imports():
-        from model.devices import initialise_devices
         from pipeline.evaluate.beam_job import answer_test_split
 
-    initialise_devices(context.device)
     make_empty_folder(folder)  # deletes the files of an attempt that was killed
     with (
         temporary_files_in(context.workspace),

@@ -12,6 +12,8 @@ LEFT = 58
 RIGHT = 14
 TOP = 12
 BOTTOM = 46
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+MAX_POWERS = 8  # of ten, on an axis of them
 _NUM_TICKS = 5  # about; ticks are at round values
 _ROUNDING = 1e-9  # in steps: a bound that is this close to a round value counts as round
 
@@ -31,6 +33,7 @@ class Axis(NamedTuple):
     low: float
     high: float
     percent: bool = False  # label values from 0 to 1 in percent
+    is_power: bool = False  # values are exponents: label them as powers of ten
 
 
 class Tick(NamedTuple):
@@ -68,6 +71,7 @@ class Chart(NamedTuple):
     whiskers: list[Whisker]
     reference: str  # the data of an SVG path to compare with; empty for none
     explored: dict[str, Any] | None = None  # what the script of the page needs to show values and a part of the lines
+    bands: tuple[str, ...] = ()  # the data of an SVG path around each area, the widest first
 
 
 def line_chart(
@@ -103,10 +107,38 @@ def add_values(chart: Chart, series: Iterable[Series], said: str) -> Chart:
 
 
 def fit_axis(label: str, values: Iterable[float]) -> Axis:
-    """Return an axis from 0 to a round number that is not less than any finite value."""
-    top = max([0.0, *filter(isfinite, values)]) or 1.0  # a range of length 0 has no scale
-    step = _step(0, top)
-    return Axis(label, 0, ceil(top / step - _ROUNDING) * step)
+    """Return an axis between round numbers, one of them 0 or on the other side of it, that holds all finite values."""
+    finite = list(filter(isfinite, values))
+    low = min([0.0, *finite])
+    high = max([0.0, *finite])
+    if low == high:
+        high = 1.0  # a range of length 0 has no scale
+    step = _step(low, high)
+    return Axis(label, floor(low / step + _ROUNDING) * step, ceil(high / step - _ROUNDING) * step)
+
+
+def fit_power_axis(label: str, values: Iterable[float]) -> Axis:
+    """Return an axis of powers of ten that holds the largest of values from 0 on, and the smallest if it may.
+
+    The axis has at least three powers of ten, so that its ticks are at whole ones, and at most MAX_POWERS.
+    """
+    positive = [value for value in values if isfinite(value) and value > 0] or [1.0]
+    high = ceil(log10(max(positive)))
+    low = max(floor(log10(min(positive))), high - MAX_POWERS)
+    return Axis(label, min(low, high - 3), high, is_power=True)
+
+
+def fan_chart(title: str, x: Axis, y: Axis, at: Sequence[float], quantiles: Sequence[Sequence[float]]) -> Chart:
+    """Return a chart of a distribution along x: its median as a line, and an area between each two other quantiles.
+
+    `quantiles` has for each place an odd number of values, ascending. On an axis of powers of ten, what is below the
+    axis is drawn at its lower end.
+    """
+    columns = [[_on_axis(y, value) for value in column] for column in zip(*quantiles, strict=True)]
+    middle = len(columns) // 2
+    chart = line_chart(title, x, y, [Series("median", at, columns[middle])])
+    pairs = [(columns[number], columns[-1 - number]) for number in range(middle)]
+    return chart._replace(bands=tuple(_draw_band(x, y, at, low, high) for low, high in pairs))
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -124,6 +156,19 @@ def _step(low: float, high: float) -> float:
     return next(step for step in (power, 2 * power, 5 * power, 10 * power) if exact <= step * (1 + _ROUNDING))
 
 
+def _on_axis(axis: Axis, value: float) -> float:
+    """Return a value in the numbers of an axis: on one of powers of ten its exponent, the lower end if it is less."""
+    if not axis.is_power:
+        return value
+    return max(axis.low, log10(value)) if value > 0 else axis.low
+
+
+def _draw_band(x: Axis, y: Axis, at: Sequence[float], low: Sequence[float], high: Sequence[float]) -> str:
+    there = [(_x_position(x, place), _y_position(y, value)) for place, value in zip(at, high, strict=True)]
+    back = [(_x_position(x, place), _y_position(y, value)) for place, value in zip(at, low, strict=True)]
+    return f"{_path([*there, *reversed(back)])}Z"
+
+
 def _drop_non_finite(series: Series) -> Series:
     finite = [isfinite(y) for y in series.y]
     return Series(series.name, list(compress(series.x, finite)), list(compress(series.y, finite)))
@@ -137,6 +182,8 @@ def _describe(series: Series, x: Axis, y: Axis) -> str:
 
 
 def _label(axis: Axis, value: float) -> str:
+    if axis.is_power:
+        return "10" + f"{value:.0f}".translate(_RAISED) if value == round(value) else f"{10**value:.2g}"
     return f"{100 * value:.6g} %" if axis.percent else f"{value:,.6g}"
 
 

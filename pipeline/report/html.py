@@ -19,7 +19,7 @@ from pipeline.progress import format_percent
 STYLE = ("page.css",)
 # modules, each after those that it imports
 SCRIPTS = (
-    *("network.js", "start.js", "tape.js", "training.js", "page_model.js", "address.js", "layout.js"),
+    *("network.js", "start.js", "points.js", "tape.js", "training.js", "page_model.js", "address.js", "layout.js"),
     *("drawing.js", "page.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
     *("stage_viewer.js", "training_panel.js", "rate_panel.js", "check_panel.js", "unit_panel.js"),
     *("drawing_pad.js", "inspector.js"),

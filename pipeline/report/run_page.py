@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model.examples import Integers, worst_mistakes
+from model.inference import StoredLayer
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, Row
-from pipeline.evaluate.hidden_units import Layers, read_layers
 from pipeline.evaluate.learning_evidence import find_learning_problems
 from pipeline.evaluate.metrics import wilson
 from pipeline.preprocess.dataset import Dataset, load_dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.report.backprop_inspector import InspectedExamples, build_inspector
+from pipeline.report.backprop_inspector import InspectedExamples, build_inspector, read_learned
 from pipeline.report.curves import agreement_curve, calibration_chart, learning_charts
 from pipeline.report.dataset_inspection import class_title, statistics
 from pipeline.report.example_links import link_bins, link_pairs
@@ -30,6 +30,7 @@ from pipeline.report.example_selection import (
     select_sample,
 )
 from pipeline.report.headline import build_headline
+from pipeline.report.layer_charts import layer_charts
 from pipeline.report.reproduce_command import describe_reproduction
 from pipeline.report.thumbnails import diverging_tile, grey_tile
 from pipeline.train.run_lookup import load_dataset_of
@@ -76,7 +77,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
     manifest = dataset.manifest
     names = [class_title(label, manifest.class_names) for label in range(len(manifest.class_names))]
-    layers = read_layers(run.parameters.read(evaluated.folder))
+    learned = read_learned(evaluated)
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     wrong = worst_mistakes(predictions.labels, predictions.predicted, predictions.confidence)
     mistakes, test = _read_test_examples(dataset, predictions, wrong[:MAX_MISTAKES])
@@ -84,7 +85,7 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     bins = evaluated.rows("calibration", SPLIT)
     steps = evaluated.rows("learning_curve")
     settings = run.config.model_dump(mode="json", exclude_none=True).items()
-    inspector = build_inspector(run.config, manifest, layers, sample_train(dataset), test)
+    inspector = build_inspector(run.config, manifest, learned, sample_train(dataset), test)
     return {
         "run": run,
         "changed": format_settings(changed_from_recipe(run.config, manifest.splits["train"].num_examples)),
@@ -95,13 +96,14 @@ def build_run_page(evaluated: EvaluatedRun) -> dict[str, Any]:
         "test": next(row for row in results if row["split"] == SPLIT),
         "others": [row for row in results if row["split"] != SPLIT],
         "learning": {"charts": learning_charts([(run.run_id, steps)]), "rows": steps},
+        "layers": _layers(evaluated),
         "confusion": _confusion(evaluated.rows("confusion", SPLIT), names),
         "classes": list(map(_with_interval, evaluated.rows("classes", SPLIT))),
         "calibration": calibration_chart(bins),
         "bins": bins,
         "mistakes": [_shown_mistake(example, names) for example in mistakes],  # the most confident of num_mistakes
         "num_mistakes": len(wrong),
-        "units": _first_layer_units(layers, manifest),
+        "units": _first_layer_units(learned.trained, manifest),
         "weights": evaluated.rows("weights"),
         "slicings": list(_slice_tables(evaluated.rows("slices", SPLIT))),
         "data": statistics(manifest),
@@ -118,15 +120,24 @@ def build_learn_page(evaluated: EvaluatedRun) -> dict[str, Any]:
     """Return the values for the template `learn.html`, the inspector alone; raises CorruptArtefact."""
     run = evaluated.run
     dataset = load_dataset_of(evaluated.workspace, run, load_dataset)
-    layers = read_layers(run.parameters.read(evaluated.folder))
     predictions = read_predictions(evaluated.workspace, run.run_id, SPLIT)
     _, test = _read_test_examples(dataset, predictions, np.zeros(0, np.int64))
     return {
         "run": run,
         "manifest": dataset.manifest,
         "test": evaluated.evaluation.test_result(),
-        "inspector": build_inspector(run.config, dataset.manifest, layers, sample_train(dataset), test),
+        "inspector": build_inspector(
+            run.config, dataset.manifest, read_learned(evaluated), sample_train(dataset), test
+        ),
     }
+
+
+def _layers(evaluated: EvaluatedRun) -> dict[str, Any] | None:
+    """Return the charts of the layers; None of a run whose version of backbeam did not measure them."""
+    config = evaluated.run.config
+    if not evaluated.has_table("layer_statistics"):
+        return None
+    return layer_charts(evaluated.rows("layer_statistics"), config.activation, config.output)
 
 
 def _read_test_examples(
@@ -192,7 +203,7 @@ def _shown_mistake(example: ShownExample, names: Sequence[str]) -> dict[str, Any
     }
 
 
-def _first_layer_units(layers: Layers, manifest: Manifest) -> dict[str, Any]:
+def _first_layer_units(layers: Sequence[StoredLayer], manifest: Manifest) -> dict[str, Any]:
     """Return pictures of the first units' weights, and the absolute weight that is drawn in full colour."""
     weights, _ = layers[0]
     # a quantile, because at the scale of the few largest weights all others would be pale

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from model.errors import BackbeamError, NothingRun, StorageFailed
 from pipeline.context import StageLog
 from pipeline.evaluate.evaluation_record import EvaluationRecord, load_evaluation
+from pipeline.message_lines import escape_surrogates
 from pipeline.preprocess.manifest import Manifest
 from pipeline.processes import received_signals
 from pipeline.progress import warn
@@ -22,6 +23,7 @@ from pipeline.storage.places import Place
 from pipeline.train.run_record import RUN_NAME, RunRecord, load_run
 
 if TYPE_CHECKING:
+    from pipeline.maintenance.deletion import DeletionResult
     from pipeline.registry.retrain import RetrainResult
     from pipeline.stages import JobResult
 
@@ -41,6 +43,7 @@ HELP = {
     "backbeam_accuracy_low": "Lower end of the 95 % interval of the accuracy.",
     "backbeam_accuracy_high": "Upper end of the 95 % interval of the accuracy.",
     "backbeam_champion_version": "Version of the champion; 0 if there is none.",
+    "backbeam_retention_failed": "1 if the last retraining could not delete what [retention] does not keep, else 0.",
 }
 _LABELS = {  # beside `workspace`, which all have
     "backbeam_stage_seconds": {"stage"},
@@ -64,8 +67,7 @@ class MetricsFile:
 
     def __init__(self, path: Path | None, workspace: Place) -> None:
         self._path = path
-        # a path's bytes that are no UTF-8 are surrogates in str, which the file cannot hold
-        self._workspace = str(workspace).encode("utf-8", "backslashreplace").decode()
+        self._workspace = escape_surrogates(str(workspace))
 
     def record_success(self, samples: Iterable[Sample]) -> None:
         """Replace the file by the figures of a command that has succeeded now."""
@@ -177,7 +179,7 @@ def _describe(
     samples.append(Sample("backbeam_champion_version", champion.version if champion else 0))
     tables = [*(run.tables if run else ()), *(evaluation.tables if evaluation else ())]
     if run:
-        num_bytes = run.parameters.num_bytes + sum(table.num_bytes for table in tables)
+        num_bytes = sum(file.num_bytes for file in (*run.parameter_files, *tables))
         samples.append(Sample("backbeam_run_bytes", num_bytes))
     for result in evaluation.results if evaluation else ():
         for name in ("accuracy", "accuracy_low", "accuracy_high"):
@@ -185,7 +187,9 @@ def _describe(
     return samples
 
 
-def describe_retraining(workspace: Place, result: "RetrainResult", log: StageLog) -> list[Sample]:
+def describe_retraining(
+    workspace: Place, result: "RetrainResult", log: StageLog, pruned: "DeletionResult"
+) -> list[Sample]:
     """Return the figures of a retraining: those of the run that was decided about, if it was not deleted since.
 
     Raises CorruptArtefact.
@@ -193,4 +197,5 @@ def describe_retraining(workspace: Place, result: "RetrainResult", log: StageLog
     folder = workspace / "runs" / result.entry.run_id if result.entry.run_id else None
     run = load_run(folder) if folder and (folder / RUN_NAME).exists() else None
     evaluation = load_evaluation(workspace, run) if run else None
-    return _describe(result.data.manifest, run, evaluation, result.history.champion, log)
+    samples = _describe(result.data.manifest, run, evaluation, result.history.champion, log)
+    return [*samples, Sample("backbeam_retention_failed", int(pruned.failure is not None))]

@@ -4,6 +4,7 @@ A format scans its files once, in the driver or in tasks of workers. The scan gi
 cuts it into ranges, which workers read as blocks. `SplitScan` says how to add a format.
 """
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple, TypeAlias
 
-from model.errors import BadInput, BadUsage
+from model.errors import BadInput
 from model.examples import Examples
-from pipeline.sources.catalog import ResizeMode
+from pipeline.sources.catalog import InapplicableOption, ResizeMode
 from pipeline.sources.picture_style import Channel
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest, FileName, Record
@@ -21,6 +22,7 @@ from pipeline.storage.records import Count, Digest, FileName, Record
 # What is known of a source's classes before it is scanned: their number, which the user states, or the names of the
 # classes of the source that it is joined with.
 ClassCount: TypeAlias = int | tuple[str, ...] | None
+_SHOWN = 100  # characters of a name that is too long, in a message
 BLOCK_BYTES = 2**22  # of pixels: a few thousand small images, so that the cost of a Beam element does not show
 
 
@@ -113,11 +115,11 @@ class SplitScan:
     To add a file format:
 
     1. A new module in `sources/` defines a NamedTuple that names the files of a data set (such as `ParquetSource`), and
-       `scan(source, num_classes, first_label) -> SourceScan`, which reads every file once and raises BadInput for files
-       that are damaged or do not fit together, and a subclass of `BlockRange`. A single unusable example is no error:
-       its range reports it as rejected. For encoded images, the range is one of `EncodedRange` in `image_blocks.py`
-       (`image_folder.py` is an example).
-       `one_task` in `layouts.py` wraps the scan, unless it divides the work into tasks as `scan_tasks.py` describes.
+       `scan(source, num_classes, first_label, map_tasks) -> SourceScan`, which reads every file once and raises
+       BadInput for files that are damaged or do not fit together, and a subclass of `BlockRange`. A single unusable
+       example is no error: its range reports it as rejected. For encoded images, the range is one of `EncodedRange` in
+       `image_blocks.py` (`image_folder.py` is an example). map_tasks runs the tasks of large sources, as
+       `scan_tasks.py` describes.
     2. The same module ends with its `LAYOUT`, which says how such files are recognised in a folder and found, and which
        of the user's options apply to them. `LAYOUTS` in `sources/source_lookup.py` lists it.
     3. `_read_images` in `evaluate/image_files.py` reads such a file for `backbeam predict`, by the functions of 1.
@@ -172,18 +174,29 @@ class SourceScan(NamedTuple):
 
 @contextmanager
 def refuse_unreadable() -> Iterator[None]:
-    """Raise BadInput for the files and folders of a source that this user may not read."""
+    """Raise BadInput for the files and folders of a source that this user may not read, and for names too long."""
     try:
         yield
     except PermissionError as error:
         raise BadInput(
             f"{error.filename} cannot be read: {error.strerror}; allow this user to read it, or take it out"
         ) from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise BadInput(f"{str(error.filename)[:_SHOWN]} ...: the name is too long to be that of a file") from None
 
 
 def changed_since_scan(place: Place) -> BadInput:
     """Return the error for a file whose content is not that of the scan."""
     return BadInput(f"{place} changed while it was read: run again once nothing writes to it")
+
+
+class HasClassNames(InapplicableOption):
+    """The number of the first class is given for a source that names its classes."""
+
+    fields = ("first_label",)
+    reason = "it names its classes"
 
 
 def choose_class_names(
@@ -194,12 +207,12 @@ def choose_class_names(
     There are as many labels as num_classes, by default those up to the largest one of the train split.
 
     Raises:
-        BadUsage: first_label is not 0 although there are names.
+        HasClassNames: first_label is not 0 although there are names.
         BadInput: num_classes is needed but not given: there are no labels, or some number below the largest is unused.
     """
     if source_names is not None:
         if first_label:
-            raise BadUsage(
+            raise HasClassNames(
                 f"--first-label {first_label}: {name} has its own classes, of which the first has the label 0"
             )
         return source_names

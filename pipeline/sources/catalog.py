@@ -1,11 +1,12 @@
 """The data sets known by name, and the kinds of sources."""
 
+import os
 import re
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias
 
 from model.errors import BadUsage
-from pipeline.storage.places import Place
+from pipeline.storage.places import Place, is_remote, place_of
 
 DEFAULT_DATASET = "mnist-5k"
 SPLITS = ("train", "test", "validation")  # an example's stored order depends on its split's position here
@@ -108,8 +109,15 @@ KNOWN = {
 
 
 def split_file_names(dataset: str) -> list[str]:
-    """Return the files that --dataset names with commas between them; empty if it does not end as a file's name."""
-    return dataset.split(",") if any(name.search(dataset.lower()) for name in _FILE_NAMES) else []
+    """Return the files that --dataset names with commas between them; empty if it does not end as a file's name.
+
+    A file of this machine may have commas in its path.
+    """
+    if not any(name.search(dataset.lower()) for name in _FILE_NAMES):
+        return []
+    # Path.is_file raises an error for a long list of names.
+    is_one = "," in dataset and not is_remote(dataset) and os.path.isfile(str(place_of(dataset)))  # noqa: PTH113
+    return [dataset] if is_one else dataset.split(",")
 
 
 ResizeMode: TypeAlias = Literal["fit", "pad", "crop"]  # see `picture_resizing`
@@ -142,7 +150,7 @@ class PictureOptions(NamedTuple):
 class InapplicableOption(BadUsage):
     """An option that does not fit what a source holds; of several sources, this one is read without it."""
 
-    fields: ClassVar[tuple[str, ...]]  # of PictureOptions
+    fields: ClassVar[tuple[str, ...]]  # of PictureOptions, or first_label
     reason: ClassVar[str]  # in a message
 
 

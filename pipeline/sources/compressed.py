@@ -28,12 +28,17 @@ def open_decompressed(place: Place) -> Iterator[BinaryIO]:
         raise BadInput(f"{place}: corrupt gzip: {error}; expected a whole gzip file") from None
 
 
+def is_compressed(place: Place) -> bool:
+    """Return whether a file is gzipped."""
+    with open_binary(place) as stored:
+        return is_gzip(stored)
+
+
 def decompress_files(files: list[Place], stack: ExitStack, scratch: Place, prefix: str) -> dict[Place, Place]:
     """Return for each file one that can be read from any offset: itself, or its copy in scratch if it is gzipped."""
     copies: dict[Place, Place] = {}
     for number, file in enumerate(files):
-        with open_binary(file) as stored:
-            compressed = is_gzip(stored)
+        compressed = is_compressed(file)
         copies[file] = scratch / f"{prefix}-{number}" if compressed else file
         if compressed:
             unzipped = stack.enter_context(open_decompressed(file))

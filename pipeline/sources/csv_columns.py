@@ -26,7 +26,7 @@ _PATH_NAMES = (
     "image_id",
     "img",
 )
-_INDEX_NAMES = ("", "id", "index", "unnamed: 0")  # columns of row numbers
+INDEX_NAMES = ("", "id", "index", "unnamed: 0")  # columns of row numbers
 _EXCEL = re.compile(r"sep=.")  # a first line by which Excel is told the delimiter, which is found without it
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.IGNORECASE)
 _PICTURE = re.compile(rf".*\.({'|'.join(ENDINGS)})\s*", re.IGNORECASE)
@@ -199,7 +199,7 @@ def _find_paths(
 
 
 def _is_index(name: str, has_header: bool) -> bool:
-    return has_header and name.lower() in _INDEX_NAMES
+    return has_header and name.lower() in INDEX_NAMES
 
 
 def _list(names: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,25 +27,62 @@ class LinesPiece(NamedTuple):
     offset: int
     lines: bytes
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether there is nothing but blank lines."""
+        return not self.lines.strip()
+
 
 def read_pieces(place: Place, columns: CsvColumns) -> Iterator[LinesPiece]:
-    """Yield the lines after the header in pieces of about PIECE_BYTES; raises BadInput if a line is too long."""
+    """Yield the lines after the header in pieces of about PIECE_BYTES; raises BadInput if a line is too long.
+
+    Pieces of blank lines are left out.
+    """
+    pieces = cut_pieces(place, find_first_byte(place, columns), PIECE_BYTES)
+    return (piece for piece in pieces if not piece.is_blank)
+
+
+def find_first_byte(place: Place, columns: CsvColumns) -> int:
+    """Return the position in a file, decompressed, of the first line after the header."""
+    if not columns.has_header:
+        return 0
     with open_decompressed(place) as stream:
-        _, header_bytes = read_first_lines(stream, str(place))
+        return read_first_lines(stream, str(place))[1]
+
+
+def cut_pieces(place: Place, first_byte: int, piece_bytes: int, num_before: int = 0) -> Iterator[LinesPiece]:
+    """Yield the lines of a file from first_byte on in pieces; raises BadInput if a line is too long.
+
+    A piece ends with the last line that ends within the next multiple of piece_bytes, so it can be found without the
+    pieces before it: the first num_before ones are left out. Pieces may be of blank lines.
+    """
     with open_decompressed(place) as stream:
-        offset = len(stream.read(header_bytes)) if columns.has_header else 0
-        rest = b""
-        while chunk := stream.read(PIECE_BYTES):
+        offset, rest = _read_begun_line(stream, first_byte, first_byte + num_before * piece_bytes, place)
+        while chunk := stream.read(piece_bytes):
             lines = rest + chunk
             end = lines.rfind(b"\n") + 1
-            if lines[:end].strip():
+            if end:
                 yield LinesPiece(offset, lines[:end])
             offset += end
             rest = lines[end:]
-            if len(rest) > MAX_LINE_BYTES:
-                raise BadInput(f"{place}: a line of more than {MAX_LINE_BYTES} bytes")
-        if rest.strip():
+            _check_line(rest, place)
+        if rest:
             yield LinesPiece(offset, rest)
+
+
+def _read_begun_line(stream: BinaryIO, first_byte: int, end: int, place: Place) -> tuple[int, bytes]:
+    """Go to a position, `end`, and return where the line began that goes on there, and its bytes up to there."""
+    start = max(first_byte, end - MAX_LINE_BYTES - 1)
+    stream.seek(start)
+    before = stream.read(end - start)
+    line = before[before.rfind(b"\n") + 1 :]
+    _check_line(line, place)
+    return end - len(line), line
+
+
+def _check_line(line: bytes, place: Place) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise BadInput(f"{place}: a line of more than {MAX_LINE_BYTES} bytes")
 
 
 def read_labels(lines: bytes, columns: CsvColumns, name: str = "") -> list[Label]:

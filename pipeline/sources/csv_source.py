@@ -1,16 +1,15 @@
 """CSV and TSV files as a source, gzipped or not: a column of labels, and columns of pixels or one of paths of pictures.
 
 The scan cuts a file at ends of lines and reads the labels of each piece; workers read the pixels of a piece, whose
-checksum they compare. The identity of a split of pixels is the digest of its decompressed lines.
+checksum they compare. The identity of a split of pixels is the digest of its decompressed lines: see `csv_tasks`.
 """
 
-import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import google_crc32c
 
@@ -26,17 +25,26 @@ from pipeline.sources.blocks import (
     SplitScan,
     changed_since_scan,
 )
-from pipeline.sources.catalog import InapplicableOption, PictureOptions
+from pipeline.sources.catalog import InapplicableOption
 from pipeline.sources.compressed import decompress_files, open_decompressed
-from pipeline.sources.csv_columns import CsvColumns, HasNoRows, detect_csv_columns, read_first_lines
+from pipeline.sources.csv_columns import (
+    INDEX_NAMES,
+    CsvColumns,
+    HasNoRows,
+    detect_csv_columns,
+    find_names,
+    read_first_lines,
+)
 from pipeline.sources.csv_files import CSV, CsvSource, holds_csv_files, is_emnist_csv
 from pipeline.sources.csv_lines import read_labels, read_pieces, read_pixels, read_splits
+from pipeline.sources.csv_tasks import FoundLines, open_file, plan_lines, read_lines
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.idx_files import choose_transpose
 from pipeline.sources.image_decoding import TRANSPOSED
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
-from pipeline.sources.layouts import SourceLayout, one_task
+from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block
+from pipeline.sources.scan_tasks import Content, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
 from pipeline.sources.split_files import find_folder_source, find_named_source
 from pipeline.storage.files import read_range
@@ -89,7 +97,9 @@ class CsvSplitScan(SplitScan):
         return tuple(replace(each, place=copies[each.place]) for each in self.ranges)
 
 
-def scan(source: CsvSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+def scan(
+    source: CsvSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read every line of a source's files; raises as `source_lookup.scan_source`."""
     columns = read_columns(source)
     files_of = {split: tuple(file for file in files if file in columns) for split, files in source.files.items()}
@@ -98,24 +108,30 @@ def scan(source: CsvSource, num_classes: ClassCount, first_label: int = 0) -> So
     if next(iter(columns.values())).holds_paths:
         if source.options.transpose:
             raise HoldsPaths(f"--transpose goes with columns of pixels, and {first} has paths of pictures")
-        return csv_pictures.scan(source, columns, num_classes, first_label)
+        return csv_pictures.scan(source, columns, num_classes, first_label, map_tasks)
     check_not_resized(source.options, first)
     image_size = choose_image_size(len(columns[source.files["train"][0]].images), source.options.image_size, first)
     is_transposed = choose_transpose(source.options.transpose, is_emnist_csv(source.files["train"][0]), source.name)
     conversions = (TRANSPOSED,) if is_transposed else ()
     if conversions:
         columns = {file: each.transpose(*image_size) for file, each in columns.items()}
+    files = {split: tuple(open_file(file, columns[file]) for file in each) for split, each in source.files.items()}
+    headers = {split: _describe(each[0].columns, image_size) for split, each in files.items()}
+    contents = plan_lines(files, headers, map_tasks)
     labels = LabelSet()
     splits = dict[str, SplitScan]()
     codes = NUMBERS
-    for split, files in source.files.items():
-        digest = hashlib.sha256(_describe(columns[files[0]], image_size))
-        ranges = tuple(_scan_files(split, files, columns, digest, labels if split == "train" else None))
+    found = scan_contents(read_lines, list(contents.values()), FoundLines, map_tasks)
+    for (split, content), results in zip(contents.items(), found, strict=True):
+        ranges = tuple(_join_ranges(split, content, results))
+        if not ranges:
+            raise BadInput(f"{source.files[split][0]}: the split is empty: it has no rows")
         if split == "train":
+            for each in results:
+                labels.update(each.labels)
             codes = labels.codes(first)
-        info = SourceInfo(
-            name=f"{split}-lines", num_bytes=sum(each.num_bytes for each in ranges), sha256=digest.hexdigest()
-        )
+        num_bytes = sum(each.num_bytes for each in ranges)
+        info = SourceInfo(name=f"{split}-lines", num_bytes=num_bytes, sha256=content.close().hexdigest())
         ranges = tuple(replace(each, codes=codes, conversions=conversions) for each in ranges)
         splits[split] = CsvSplitScan(ranges, image_size, (info,))
     name = source.name if codes.names else first
@@ -132,7 +148,10 @@ def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
         empty = None
         for file in files:
             try:
-                columns[file] = _read_columns_of(file, source.options)
+                lines = _read_first_lines_of(file)
+                if columns:
+                    _check_has_labels(file, find_names(lines, str(file)), *next(iter(columns.items())))
+                columns[file] = detect_csv_columns(lines, source.options, str(file))
             except HasNoRows as error:
                 empty = empty or error
                 continue
@@ -144,30 +163,36 @@ def read_columns(source: CsvSource) -> dict[Place, CsvColumns]:
     return columns
 
 
-def _read_columns_of(file: Place, options: PictureOptions) -> CsvColumns:
+def _read_first_lines_of(file: Place) -> list[str]:
     with open_decompressed(file) as stream:
-        lines, _ = read_first_lines(stream, str(file))
-    return detect_csv_columns(lines, options, str(file))
+        return read_first_lines(stream, str(file))[0]
 
 
-def _scan_files(
-    split: str, files: tuple[Place, ...], columns: dict[Place, CsvColumns], digest: Any, labels: LabelSet | None
-) -> Iterator[CsvRange]:
+def _check_has_labels(file: Place, names: tuple[str, ...], first_file: Place, first: CsvColumns) -> None:
+    """Raise BadInput if a file has the columns of the first one but that of labels, as the test files of contests."""
+    label = first.names[first.label or 0]
+    if first.has_header:
+        is_without = label not in names and {*names} <= {*first.names, *INDEX_NAMES}
+    else:
+        is_without = len(names) == len(first.names) - 1
+    if is_without:
+        raise BadInput(
+            f"{file}: it has no labels: no column {label!r}, as {first_file} has; a test split needs them; to hold out "
+            f"one of the file that has them, give --dataset {first_file} --test-share 0.2"
+        )
+
+
+def _join_ranges(split: str, content: Content, found: list[FoundLines]) -> Iterator[CsvRange]:
+    """Yield the ranges of a split, given what its tasks have found."""
     start = 0
-    for file in files:
-        first_row = 0
-        for piece in read_pieces(file, columns[file]):
-            digest.update(piece.lines)
-            found = read_labels(piece.lines, columns[file], str(file))
-            if labels is not None:
-                labels.update(found)
-            if found:
-                position = (first_row, piece.offset, len(piece.lines), google_crc32c.value(piece.lines))
-                yield CsvRange(split, start, len(found), file, file.name, columns[file], NUMBERS, *position)
-            start += len(found)
-            first_row += len(found)
-    if not start:
-        raise BadInput(f"{files[0]}: the split is empty: it has no rows")
+    num_rows = Counter[Place]()  # before the next piece of a file
+    for task, each in zip(content.tasks, found, strict=True):
+        for number, offset, num_bytes, num_examples, checksum in each.pieces:
+            place, columns, *_ = task.files[number]
+            position = (num_rows[place], offset, num_bytes, checksum)
+            yield CsvRange(split, start, num_examples, place, place.name, columns, NUMBERS, *position)
+            start += num_examples
+            num_rows[place] += num_examples
 
 
 def _read_split_column(source: CsvSource) -> Iterator[str | None]:
@@ -190,7 +215,7 @@ LAYOUT = SourceLayout(
     ),
     holds=holds_csv_files,
     find=partial(find_folder_source, CsvSource, CSV),
-    scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
+    scan=with_split_column(with_held_out(scan), _read_split_column),
     file_name=CSV.pattern,
     find_files=partial(find_named_source, CsvSource, CSV),
 )

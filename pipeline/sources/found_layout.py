@@ -23,9 +23,7 @@ _KINDS = {
     ".json": "JSON file",
     ".jsonl": "JSON file",
     ".tfrecord": "TFRecord file",
-    ".zip": "archive to unpack first",
-    ".tar": "archive to unpack first",
-    ".tgz": "archive to unpack first",
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), "archive"),
     ".gz": "gzip file",
 }
 
@@ -72,3 +70,5 @@ def _advise(place: Path, entries: list[Path]) -> Iterator[str]:
             ": folders of pictures, but no splits: put some of each into train/ and the others into test/, or give "
             "--test-share 0.2"
         )
+    if any(_kind_of(path) == "archive" for path in entries):
+        yield ": unpack the archive first"

@@ -36,7 +36,7 @@ class _Name(NamedTuple):
 
 def _parse_name(name: str) -> _Name | None:
     match = _NAME.fullmatch(name)
-    if match is None:
+    if match is None or name.startswith("."):  # macOS leaves a ._NAME beside each file of a disk or archive
         return None
     split = SPLITS.index(_SPLIT_WORDS[match["split"].lower()])
     return _Name((match["prefix"] or "").lower(), 2 * split + match["kind"].lower().startswith("labels"))
@@ -117,8 +117,18 @@ def find_idx_files(folder: str | Place, test_share: float | None = None) -> tupl
     missing = [name for name, each in files_of if not each]
     if missing:
         advice = "; --test-share 0.2 holds out a test split" if missing == [*FILE_NAMES_OF["test"]] else ""
-        raise BadInput(f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name){advice}")
+        raise BadInput(
+            f"{folder}: missing {', '.join(missing)} (each may end in .gz, and begin with a name){advice}"
+            f"{_list_similar(files)}"
+        )
     return tuple(each[0] for _, each in files_of)
+
+
+def _list_similar(files: list[Place]) -> str:
+    """Return, for a message, the IDX files of other names beside some, such as QMNIST's labels of eight numbers."""
+    names = sorted({each.name for file in files[:1] for each in file.parent.glob("*") if "idx" in each.name.lower()})
+    others = [name for name in names if _parse_name(name) is None and not name.startswith(".")]
+    return f"; of other names or kinds are {', '.join(others[:4])}" if others else ""
 
 
 def _choose_files(root: Place) -> list[Place]:

@@ -117,6 +117,8 @@ def _ignored_alpha(image: Image.Image) -> list[str]:
 
 
 def _decode(data: bytes, name: str, convert: Callable[[Image.Image], T], max_pixels: int) -> T:
+    if not data:
+        raise BadInput(f"{name}: an empty file, expected a picture")
     kind = format_of(data)
     if kind is None:
         other = describe_format(data)

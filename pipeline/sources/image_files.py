@@ -2,9 +2,10 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pipeline.sources import scan_tasks
 from pipeline.sources.catalog import PictureOptions
@@ -29,6 +30,10 @@ class ImageFile(NamedTuple):
     problem: str = ""
 
 
+# Reads a file below a root: its path, the number of its class, and what finds the format of the images.
+ScanFile: TypeAlias = Callable[[Path, str, int, FormatFinder], ImageFile]
+
+
 class FilesTask(NamedTuple):
     """Files to read, of the tree with that root: the path and the number of the class of each."""
 
@@ -50,18 +55,21 @@ def cut_tasks(root: Path, options: PictureOptions, files: list[tuple[str, int]])
     return [FilesTask(root, options, tuple(each)) for each in cut]
 
 
-def read_tasks(tasks: list[FilesTask], map_tasks: MapTasks) -> Iterator[FoundFiles]:
+def _scan_below(root: Path, path: str, label: int, finder: FormatFinder) -> ImageFile:
+    return scan_file(f"{root}/{path}", path, label, finder)
+
+
+def read_tasks(tasks: list[FilesTask], map_tasks: MapTasks, scan: ScanFile = _scan_below) -> Iterator[FoundFiles]:
     """Yield what each task finds; map_tasks runs them if they have many files."""
     is_large = sum(len(task.files) for task in tasks) > MANY_FILES
     run = map_tasks if is_large else map_here
-    return run(_read_task, tasks, FoundFiles)
+    return run(partial(_read_task, scan), tasks, FoundFiles)
 
 
-def _read_task(task: FilesTask) -> FoundFiles:
+def _read_task(scan: ScanFile, task: FilesTask) -> FoundFiles:
     """Read the files of a task."""
     finder = FormatFinder(task.options)
-    root = str(task.root)
-    files = [scan_file(f"{root}/{path}", path, label, finder) for path, label in task.files]
+    files = [scan(task.root, path, label, finder) for path, label in task.files]
     return FoundFiles(finder.found, tuple((file.num_bytes, file.sha256, file.problem) for file in files))
 
 

@@ -38,6 +38,7 @@ from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.sources.split_files import HasTestSplit, read_validation_as_test
 from pipeline.storage.files import digest_of, file_digest, read_start
 from pipeline.storage.places import Place
+from pipeline.storage.workspace import is_workspace
 
 MAX_RANGE_FILES = 1024
 _DIGEST_BYTES = 8  # of a digest, are enough to detect that a file has changed
@@ -194,7 +195,9 @@ def _list_visible(folder: Path, folders: bool) -> list[Path]:
         is_folder = Path(entry).is_dir() if entry.is_symlink() else entry.is_dir()
         if is_folder != folders:
             raise BadInput(f"{entry.path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
-    return [folder / name for name in sorted(entry.name for entry in visible)]
+    places = [folder / name for name in sorted(entry.name for entry in visible)]
+    # The workspace of a command that runs in the folder of the pictures is beside the folders of classes.
+    return [place for place in places if not (folders and is_workspace(place))]
 
 
 def _check_utf8(name: str, folder: Path) -> None:

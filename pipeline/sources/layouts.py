@@ -13,15 +13,6 @@ from pipeline.storage.places import Place
 ScanSource: TypeAlias = Callable[[Any, ClassCount, int, MapTasks], SourceScan]
 
 
-def one_task(scan: Callable[[Any, ClassCount, int], SourceScan]) -> ScanSource:
-    """Return the scan of a layout whose files are read from their beginning to their end, by one process."""
-
-    def scan_here(source: Any, num_classes: ClassCount, first_label: int, map_tasks: MapTasks) -> SourceScan:
-        return scan(source, num_classes, first_label)
-
-    return scan_here
-
-
 class SourceLayout(NamedTuple):
     """A layout: how it is recognised, found and scanned. `SplitScan` in `blocks.py` says how to add one."""
 
@@ -31,7 +22,7 @@ class SourceLayout(NamedTuple):
     options: frozenset[str]  # the fields of PictureOptions that apply to it
     holds: Callable[[Place], bool]  # whether a folder, which may be in a store, looks like this layout
     find: Callable[[str, Place, PictureOptions], AnySource]  # name and folder to a source; raises BadInput
-    scan: ScanSource  # whole sources; `one_task` makes it of a function that cannot divide its work
+    scan: ScanSource  # whole sources
     # If --dataset may name files, with commas between them, instead of a folder: how their names end (one of those in
     # `catalog`), and name and existing files to a source. Raises BadUsage for another number of files.
     file_name: re.Pattern[str] | None = None

@@ -1,13 +1,14 @@
 """Find the arrays of a data set in NumPy files: in one .npz file, or in files of one array each."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
 from pipeline.progress import warn
-from pipeline.sources.catalog import SPLITS, PictureOptions
+from pipeline.sources.catalog import NUMPY_NAME, REQUIRED_SPLITS, SPLITS, PictureOptions
 from pipeline.sources.npy_format import ArrayFile, list_arrays
-from pipeline.sources.split_files import HasTestSplit, check_order, read_validation_as_test
+from pipeline.sources.split_files import FileKind, HasTestSplit, check_order, read_validation_as_test, split_of
 from pipeline.storage.places import Place
 
 # The names of images and labels of train, test and validation: those of Keras and of MedMNIST.
@@ -17,6 +18,11 @@ _NAMES = (
 )
 _ONE = (*(names[:2] for names in _NAMES), ("x", "y"), ("images", "labels"))  # of one split
 _NUMBERS = (4, 6)  # of arrays, without and with a validation split
+_WORDS = {  # in names of files of one array each, beside the word of a split
+    **dict.fromkeys(("x", "image", "images", "img", "imgs"), "images"),
+    **dict.fromkeys(("y", "label", "labels", "target", "targets"), "labels"),
+}
+_NUMPY = FileKind("NumPy", ".npz", NUMPY_NAME)
 EXAMPLE = "FILE.npz with the arrays x_train, y_train, x_test and y_test"
 
 
@@ -32,17 +38,57 @@ class NumpySource(NamedTuple):
 
 
 def holds_numpy_file(folder: Place) -> bool:
-    """Return whether a folder has a .npz file."""
-    return any(folder.glob("*.npz"))
+    """Return whether a folder has a .npz file, or files of one array each whose names say the split and what it is."""
+    files = _list_files(folder)
+    return any(map(_is_archive, files)) or "train" in _pair_by_name(files)
+
+
+def _list_files(folder: Place) -> list[Place]:
+    return sorted((file for file in folder.glob("*") if _NUMPY.matches(file) and file.is_file()), key=str)
+
+
+def _is_archive(file: Place) -> bool:
+    return file.name.lower().endswith(".npz")
 
 
 def find_in_folder(name: str, folder: Place, options: PictureOptions) -> NumpySource:
-    """Return the source of the only .npz file of a folder; raises BadInput if there are several, and as for a file."""
-    files = sorted((file for file in folder.glob("*.npz") if file.is_file()), key=str)
-    if len(files) != 1:
+    """Return the source of the only .npz file of a folder, else of files of one array each, found by their names.
+
+    Raises BadInput if there are others, HasTestSplit if there is a test split beside one held out, and as for a file.
+    """
+    files = _list_files(folder)
+    archives = list(filter(_is_archive, files))
+    if len(archives) == 1:
+        return NumpySource(name, _find_arrays(archives[0], options), options)
+    pairs = _pair_by_name(files)
+    if options.test_share is None:
+        pairs = read_validation_as_test(pairs, folder)
+    elif "test" in pairs:
+        raise HasTestSplit(f"--test-share {options.test_share}: {folder} has a test split, {pairs['test'][0].name}")
+    required = REQUIRED_SPLITS if options.test_share is None else REQUIRED_SPLITS[:1]
+    if not pairs.keys() >= {*required}:
         listed = ", ".join(file.name for file in files[:10])
-        raise BadInput(f"{folder}: {len(files)} NumPy files ({listed}): name one with --dataset {folder}/FILE.npz")
-    return NumpySource(name, _find_arrays(files[0], options), options)
+        raise BadInput(
+            f"{folder}: {len(files)} NumPy files ({listed}): name one with --dataset {folder}/FILE.npz; or, if each "
+            "holds one array, four with commas between them: TRAIN_IMAGES.npz,TRAIN_LABELS.npz,TEST_IMAGES.npz,"
+            "TEST_LABELS.npz"
+        )
+    if options.arrays is not None:
+        raise BadUsage(f"--arrays names the arrays of one .npz file, and {folder} has a file for each array")
+    return NumpySource(name, tuple(_only_array(file) for pair in pairs.values() for file in pair), options)
+
+
+def _pair_by_name(files: list[Place]) -> dict[str, tuple[Place, Place]]:
+    """Return the files of images and of labels of each split, as kmnist-train-imgs.npz; not of one with several."""
+    found: dict[tuple[str | None, str], list[Place]] = {}
+    for file in files:
+        kinds = {_WORDS[word] for word in re.split(r"[^a-z]+", file.name.lower()) if word in _WORDS}
+        if len(kinds) == 1:
+            found.setdefault((split_of(file.name), kinds.pop()), []).append(file)
+    pairs = {split: [found.get((split, kind), []) for kind in ("images", "labels")] for split in SPLITS}
+    return {
+        split: (images[0], labels[0]) for split, (images, labels) in pairs.items() if len(images) == len(labels) == 1
+    }
 
 
 def find_in_files(name: str, files: tuple[Place, ...], options: PictureOptions) -> NumpySource:
@@ -51,7 +97,7 @@ def find_in_files(name: str, files: tuple[Place, ...], options: PictureOptions) 
     Raises BadInput if a file or an array is missing, BadUsage if there is another number of them than options say.
     """
     listed = ",".join(map(str, files))
-    if len(files) == 1 and files[0].name.lower().endswith(".npz"):
+    if len(files) == 1 and _is_archive(files[0]):
         _check_file(files[0])
         return NumpySource(name, _find_arrays(files[0], options), options)
     if len(files) not in (_NUMBERS if options.test_share is None else (2,)):
@@ -74,7 +120,7 @@ def _check_file(place: Place) -> None:
 
 def _only_array(place: Place) -> ArrayFile:
     _check_file(place)
-    if not place.name.lower().endswith(".npz"):
+    if not _is_archive(place):
         return ArrayFile(place, None)
     names = list_arrays(place)
     if len(names) != 1:
@@ -150,6 +196,6 @@ def _find_requested(
 
 
 def _check_order(names: Sequence[str], option: str) -> None:
-    """Raise BadUsage if names with those of validation have the words of other splits than their places mean."""
-    if len(names) == max(_NUMBERS):
-        check_order(names, (split for split in SPLITS for _ in range(2)), option)
+    """Raise BadUsage if the names of several splits have the words of other splits than their places mean."""
+    if len(names) in _NUMBERS:
+        check_order(names, [split for split in SPLITS for _ in range(2)][: len(names)], option)

@@ -55,7 +55,7 @@ from pipeline.sources.parquet_tasks import (
 from pipeline.sources.pixel_rows import check_not_resized
 from pipeline.sources.scan_tasks import Content, DigestsOf, Hash, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
-from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
+from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, holds_split_files
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
@@ -286,7 +286,7 @@ LAYOUT = SourceLayout(
     options=frozenset(
         {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share"}
     ),
-    holds=lambda folder: any(list_split_files(folder, _PARQUET).values()),
+    holds=partial(holds_split_files, kind=_PARQUET),
     find=partial(find_folder_source, ParquetSource, _PARQUET),
     scan=with_split_column(with_held_out(scan), _read_split_column),
     file_name=_PARQUET.pattern,

@@ -53,6 +53,8 @@ def describe_format(start: bytes) -> str:
     found = next((kind for magic, kind in _OTHER_FORMATS.items() if start.startswith(magic)), "")
     if start[4:8] == b"ftyp":  # after the length of this box, which differs between writers
         found = "a HEIC or AVIF picture"
+    if not start:
+        found = "an empty file"
     return f"{found}: " if found else ""
 
 

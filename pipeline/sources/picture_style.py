@@ -118,10 +118,14 @@ def is_light(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     It is if most of the border is lighter than the mean of all pixels; for a picture of one grey, from MIDDLE on.
     """
     border = border_of(images)
-    means = images.mean(axis=(1, 2))
+    pixels = images.reshape(len(images), -1)
+    sums = pixels.sum(axis=1, dtype=np.uint64)
+    means = (sums // pixels.shape[1]).astype(np.uint8)  # rounded down, which no pixel value is between
     is_above: npt.NDArray[np.bool_] = 2 * np.count_nonzero(border > means[:, None], axis=1) > border.shape[1]
-    is_blank = images.min(axis=(1, 2)) == images.max(axis=(1, 2))
-    return np.where(is_blank, means >= MIDDLE, is_above)
+    may_be_blank = np.flatnonzero(sums == pixels.shape[1] * pixels[:, 0].astype(np.uint64))
+    blank = may_be_blank[(pixels[may_be_blank] == pixels[may_be_blank, :1]).all(axis=1)]
+    is_above[blank] = means[blank] >= MIDDLE
+    return is_above
 
 
 def border_of(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

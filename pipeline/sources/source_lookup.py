@@ -1,7 +1,9 @@
 """Find the files of a data set: embedded, in a folder or store, in the cache, or downloaded; and scan them."""
 
+import os
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from model.errors import BadInput, BadUsage
@@ -22,7 +24,7 @@ from pipeline.sources.catalog import (
 from pipeline.sources.class_order import order_classes
 from pipeline.sources.csv_files import CSV, holds_undivided_csv
 from pipeline.sources.download import download_file
-from pipeline.sources.found_layout import describe_found
+from pipeline.sources.found_layout import MAX_ENTRIES, describe_found
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
 from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.scan_tasks import MapTasks, map_here
@@ -41,6 +43,7 @@ LAYOUTS = (  # the first that holds a folder is taken
 )
 WHAT_IS_READ = "; ".join(layout.example for layout in LAYOUTS)
 MAX_NAME = 100  # characters: the data set's folder adds its digest, and file systems allow 255 bytes
+_MAX_BELOW = 20  # folders of a folder without a data set in which one is looked for
 _USES = {
     "image_column": "files of tables",
     "label_column": "files of tables",
@@ -86,7 +89,8 @@ def find_source(
 
 def _is_folder(dataset: str) -> bool:
     """Return whether a name is that of a folder of this machine: those that Spark writes are named as files are."""
-    return not is_remote(dataset) and Path(str(place_of(dataset))).is_dir()
+    # Path.is_dir raises an error for a long list of names.
+    return not is_remote(dataset) and os.path.isdir(str(place_of(dataset)))  # noqa: PTH112
 
 
 def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
@@ -108,9 +112,24 @@ def _from_folder(dataset: str, options: PictureOptions) -> AnySource:
     if layout is None and local and options.test_share is not None:
         layout = image_folder.LAYOUT
     if layout is None:
-        found = describe_found(local) if local else "nothing of that kind is there"
+        found = f"{describe_found(local)}{_advise_below(local)}" if local else "nothing of that kind is there"
         raise BadInput(f"--dataset {dataset}: {found}. What is read: {WHAT_IS_READ}")
     return layout.find(name, place, options)
+
+
+def _advise_below(folder: Path) -> str:
+    """Return which folders of one without a data set have some, as what is unpacked from an archive often does."""
+    below = (path for path in islice(folder.iterdir(), MAX_ENTRIES) if path.is_dir() and not path.name.startswith("."))
+    found = sorted(str(path) for path in islice(below, _MAX_BELOW) if _is_found(path))
+    return f"; there are data sets in it, name one: {', '.join(found[:3])}{' ...' * (len(found) > 3)}" if found else ""
+
+
+def _is_found(folder: Path) -> bool:
+    """Return whether a folder holds a data set whose files are all there."""
+    try:
+        return any(layout.find("", folder, PictureOptions()) for layout in LAYOUTS if layout.holds(folder))
+    except (BadInput, BadUsage):
+        return False
 
 
 def _from_files(dataset: str, options: PictureOptions) -> AnySource:

@@ -67,6 +67,18 @@ def list_split_files(folder: Place, kind: FileKind) -> dict[str, tuple[Place, ..
     return {split: tuple(places) for split, places in found.items()}
 
 
+def holds_split_files(folder: Place, kind: FileKind) -> bool:
+    """Return whether a folder has files of a kind; beside a tree of pictures, those of no split are mere notes."""
+    found = list_split_files(folder, kind)
+    return any(found[split] for split in SPLITS) or (bool(found[""]) and not holds_classes(folder))
+
+
+def holds_classes(folder: Place) -> bool:
+    """Return whether a folder is a tree of pictures: whether there are visible folders in its train folder."""
+    entries = (folder / "train").glob("*") if isinstance(folder, Path) else ()
+    return any(isinstance(path, Path) and path.is_dir() and not path.name.startswith(".") for path in entries)
+
+
 def read_validation_as_test(found: dict[str, T], source: object) -> dict[str, T]:
     """Return what each split has, without splits that have nothing.
 
@@ -80,10 +92,16 @@ def read_validation_as_test(found: dict[str, T], source: object) -> dict[str, T]
 
 
 def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> None:
-    """Raise BadUsage if one of the names of several splits has the word of another split than its place means."""
-    for name, split in zip(names, splits, strict=True):
-        if split_of(name) not in (None, split):
-            raise BadUsage(f"{option}: {name} is in the place of the {split} split; the order is {', '.join(SPLITS)}")
+    """Raise BadUsage if one of the names of several splits has the word of another split than its place means.
+
+    With two splits, if all have: a part of the files of train may be taken for testing.
+    """
+    pairs = list(zip(names, splits, strict=True))
+    wrong = [(name, split) for name, split in pairs if split_of(name) not in (None, split)]
+    order = [split for split in SPLITS if split in dict(pairs).values()]
+    if wrong and (len(order) > len(REQUIRED_SPLITS) or len(wrong) == len(pairs)):
+        name, split = wrong[0]
+        raise BadUsage(f"{option}: {name} is in the place of the {split} split; the order is {', '.join(order)}")
 
 
 def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
@@ -99,7 +117,7 @@ def find_split_files(folder: Place, kind: FileKind, test_share: float | None) ->
         if found["test"]:
             raise HasTestSplit(
                 f"--test-share {test_share}: {folder} has a test split, {found['test'][0].name}: leave out the option, "
-                f"or name the files to split: --dataset {folder}/TRAIN{kind.ending}"
+                f"or name the files to split: --dataset {[*found['train'], f'{folder}/TRAIN{kind.ending}'][0]}"
             )
         if not found["train"]:
             found["train"] = stray
@@ -177,7 +195,6 @@ def find_named_files(
     splits: tuple[str, ...] = REQUIRED_SPLITS if test_share is None else REQUIRED_SPLITS[:1]
     if test_share is None and len(dataset) == len(SPLITS):
         splits = SPLITS
-        check_order((file.name for file in dataset), splits, "--dataset")
     if len(dataset) != len(splits):
         listed = ",".join(map(str, dataset))
         if test_share is not None:
@@ -189,6 +206,8 @@ def find_named_files(
             f"that holds train*{kind.ending} and test*{kind.ending}; --test-share 0.2 splits one file, and so does "
             "--split-by COLUMN where a column says the splits"
         )
+    if test_share is None:
+        check_order((file.name for file in dataset), splits, "--dataset")
     return {split: expand_pattern(place) for split, place in zip(splits, dataset, strict=True)}
 
 

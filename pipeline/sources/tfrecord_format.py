@@ -5,6 +5,7 @@ TensorFlow itself ends the process for a record of 2**40 bytes, so lengths are c
 
 from collections.abc import Iterator
 from functools import cache
+from os import SEEK_CUR
 from struct import Struct
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
@@ -19,6 +20,7 @@ from model.errors import BadInput
 MAX_RECORD_BYTES = 2**24 + 2**16  # an image of MAX_EXAMPLE_BYTES and what describes it; a parsed one takes some more
 _HEADER = Struct("<QI")  # length, masked checksum of the length
 _FOOTER_BYTES = 4  # masked checksum of the payload
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how streams of ZLIB begin
 _FRAME_BYTES = _HEADER.size + _FOOTER_BYTES
 _LENGTH_BYTES = 8
 
@@ -32,18 +34,14 @@ class StoredRecord(NamedTuple):
     frame: bytes
 
 
-def read_records(stream: BinaryIO, name: str) -> Iterator[StoredRecord]:
-    """Yield the records of a file whose checksums are right; raises BadInput for the first one that is damaged."""
-    number = 0
+def read_records(stream: BinaryIO, name: str, number: int = 0) -> Iterator[StoredRecord]:
+    """Yield the records of a file whose checksums are right, of which the stream is at the one of that number.
+
+    Raises BadInput for the first one that is damaged.
+    """
     while header := stream.read(_HEADER.size):
         where = f"{name}: record {number}"
-        if len(header) < _HEADER.size:
-            raise BadInput(f"{where}: truncated: {len(header)} bytes of a header, expected {_HEADER.size}")
-        length, checksum = _HEADER.unpack(header)
-        if checksum != mask_checksum(google_crc32c.value(header[:_LENGTH_BYTES])):
-            raise BadInput(f"{where}: the checksum of its length is wrong: the file is damaged, or no TFRecord file")
-        if length > MAX_RECORD_BYTES:
-            raise BadInput(f"{where}: {length} bytes, expected at most {MAX_RECORD_BYTES}")
+        length = _check_header(header, where)
         rest = stream.read(length + _FOOTER_BYTES)
         if len(rest) < length + _FOOTER_BYTES:
             raise BadInput(f"{where}: truncated: its header promises {length} bytes")
@@ -51,6 +49,32 @@ def read_records(stream: BinaryIO, name: str) -> Iterator[StoredRecord]:
         if int.from_bytes(rest[length:], "little") != mask_checksum(google_crc32c.value(payload)):
             raise BadInput(f"{where}: its checksum is wrong: the file is damaged")
         yield StoredRecord(payload, header + rest)
+        number += 1
+
+
+def _check_header(header: bytes, where: str) -> int:
+    """Return the length of a record's payload; raises BadInput if its header is damaged."""
+    if len(header) < _HEADER.size:
+        raise BadInput(f"{where}: truncated: {len(header)} bytes of a header, expected {_HEADER.size}")
+    length, checksum = _HEADER.unpack(header)
+    if checksum != mask_checksum(google_crc32c.value(header[:_LENGTH_BYTES])):
+        kind = "compressed by ZLIB: write it with GZIP" if header[:2] in _ZLIB else "damaged, or no TFRecord file"
+        raise BadInput(f"{where}: the checksum of its length is wrong: the file is {kind}")
+    if length > MAX_RECORD_BYTES:
+        raise BadInput(f"{where}: {length} bytes, expected at most {MAX_RECORD_BYTES}")
+    return int(length)
+
+
+def skip_records(stream: BinaryIO, name: str) -> Iterator[int]:
+    """Yield the size of each record with its frame, without reading payloads; raises BadInput for a damaged header.
+
+    A record that is cut off counts as whole.
+    """
+    number = 0
+    while header := stream.read(_HEADER.size):
+        num_rest = _check_header(header, f"{name}: record {number}") + _FOOTER_BYTES
+        stream.seek(num_rest, SEEK_CUR)
+        yield len(header) + num_rest
         number += 1
 
 

@@ -4,7 +4,6 @@ A record holds an image, as a file of a picture or as pixels, and a label. The i
 labels and images in order, not of the files or of other features.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -33,13 +32,14 @@ from pipeline.sources.compressed import decompress_files, open_decompressed
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
-from pipeline.sources.layouts import SourceLayout, one_task
-from pipeline.sources.picture_style import Channel
+from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, to_block
+from pipeline.sources.scan_tasks import Content, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
-from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, list_split_files
+from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, holds_split_files
 from pipeline.sources.tfrecord_features import (
     ExampleFeatures,
+    ShardsManifest,
     StoredExample,
     detect_features,
     find_image_size,
@@ -49,6 +49,7 @@ from pipeline.sources.tfrecord_features import (
     read_stored,
 )
 from pipeline.sources.tfrecord_format import Values, parse_example, read_records, split_records
+from pipeline.sources.tfrecord_tasks import FoundRecords, ReadAs, plan_records, read_task
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
@@ -148,81 +149,61 @@ class TfrecordSplitScan(SplitScan):
         )
 
 
-class _Scanner:
-    """What is found out while the records of all splits are read once."""
-
-    def __init__(self, source: TfrecordSource) -> None:
-        self.name = str(source.files["train"][0])
-        self.options = source.options
-        self.manifest = read_manifest(source.files["train"][0].parent)
-        self.labels = LabelSet()
-        self._finder = FormatFinder(source.options)
-        values, self.features, name = _find_features(source)
-        self._size = None if self.features.is_encoded else self._find_size(values, name)
-        self.begin_split()
-
-    def begin_split(self) -> None:
-        """Begin the digest of another split."""
-        self.digest = hashlib.sha256()
-        self.num_bytes = 0
-
-    def _find_size(self, values: dict[str, Values], name: str) -> tuple[int, int]:
-        check_not_resized(self.options, name)
-        stated = self.options.image_size or self.manifest.image_size
-        try:
-            return find_image_size(values, self.features, stated, name)
-        except BadUsage as error:
-            if self.options.image_size:
-                raise
-            raise BadInput(f"{error}; manifest.json beside the file says so: put it elsewhere") from None
-
-    def add(self, example: StoredExample, split: str, name: str) -> None:
-        """Take up an example of a split."""
-        content = example.digest_bytes
-        self.digest.update(content)
-        self.num_bytes += len(content)
-        if self._size is not None and example.size not in (None, self._size):
-            self.digest.update(f"{example.size}\n".encode())  # it decides that the record is rejected
-        if split == "train":
-            self.labels.update([example.label])
-        if self._size is None:
-            self._finder.offer(example.image if isinstance(example.image, bytes) else None, name)
-
-    @property
-    def channel(self) -> Channel:
-        """What of encoded images is read."""
-        return self._finder.channel
-
-    def image_size(self) -> tuple[int, int]:
-        """Return height and width; raises BadInput if no image of the train split is sound."""
-        return self._size or self._finder.size(self.name)
-
-    def info(self, split: str) -> SourceInfo:
-        """Return the identity of the split that has been read."""
-        # The size is part of it: it decides which records are rejected.
-        self.digest.update((self._finder.identity if self._size is None else f"pixels {self._size}").encode())
-        return SourceInfo(name=f"{split}-records", num_bytes=self.num_bytes, sha256=self.digest.hexdigest())
-
-
-def scan(source: TfrecordSource, num_classes: ClassCount, first_label: int = 0) -> SourceScan:
+def scan(
+    source: TfrecordSource, num_classes: ClassCount, first_label: int = 0, map_tasks: MapTasks = map_here
+) -> SourceScan:
     """Read every record of a source's files; raises as `source_lookup.scan_source`."""
-    scanner = _Scanner(source)
-    splits = dict[str, SplitScan]()
+    first = str(source.files["train"][0])
+    manifest = read_manifest(source.files["train"][0].parent)
+    read_as = _choose_how_to_read(source, manifest)
+    finder = FormatFinder(source.options)
+    labels = LabelSet()
     codes = NUMBERS
-    for split, files in source.files.items():
-        scanner.begin_split()
-        ranges = tuple(_scan_files(split, files, scanner))
+    splits = dict[str, SplitScan]()
+    contents = plan_records(source.files, read_as, map_tasks)
+    found = scan_contents(read_task, list(contents.values()), FoundRecords, map_tasks)
+    for (split, content), results in zip(contents.items(), found, strict=True):
+        for each in results:
+            finder.add(each.format)
+        ranges = tuple(_join_ranges(split, content, results, read_as.features))
         if not ranges:
-            raise BadInput(f"{files[0]}: the split is empty: it has no records")
-        image_size = scanner.image_size()  # the train split is the first, so its images decide
+            raise BadInput(f"{source.files[split][0]}: the split is empty: it has no records")
+        image_size = read_as.size or finder.size(first)  # the train split is the first, so its images decide
         if split == "train":
-            codes = scanner.labels.codes(scanner.name)
+            for each in results:
+                labels.update(each.labels)
+            codes = labels.codes(first)
+        info = _identify(split, content, results, read_as.size, finder)
         coded = tuple(replace(each, records=replace(each.records, codes=codes)) for each in ranges)
-        splits[split] = TfrecordSplitScan(coded, image_size, (scanner.info(split),))
-    names = codes.names or scanner.manifest.class_names
-    name = source.name if names else scanner.name
-    class_names = choose_class_names(names, scanner.labels.numbers, num_classes, name, first_label)
-    return SourceScan(splits, class_names, scanner.channel, first_label, source.options.resizing)
+        splits[split] = TfrecordSplitScan(coded, image_size, (info,))
+    names = codes.names or manifest.class_names
+    class_names = choose_class_names(names, labels.numbers, num_classes, source.name if names else first, first_label)
+    return SourceScan(splits, class_names, finder.channel, first_label, source.options.resizing)
+
+
+def _choose_how_to_read(source: TfrecordSource, manifest: ShardsManifest) -> ReadAs:
+    """Find the features, and the size of images of pixels; raises BadInput, and BadUsage if options do not fit."""
+    values, features, name = _find_features(source)
+    if features.is_encoded:
+        return ReadAs(features, None, source.options)
+    check_not_resized(source.options, name)
+    stated = source.options.image_size or manifest.image_size
+    try:
+        return ReadAs(features, find_image_size(values, features, stated, name), source.options)
+    except BadUsage as error:
+        if source.options.image_size:
+            raise
+        raise BadInput(f"{error}; manifest.json beside the file says so: put it elsewhere") from None
+
+
+def _identify(
+    split: str, content: Content, found: list[FoundRecords], size: tuple[int, int] | None, finder: FormatFinder
+) -> SourceInfo:
+    digest = content.close()
+    # The size is part of it: it decides which records are rejected.
+    digest.update((finder.identity if size is None else f"pixels {size}").encode())
+    num_bytes = sum(each.num_bytes for each in found)
+    return SourceInfo(name=f"{split}-records", num_bytes=num_bytes, sha256=digest.hexdigest())
 
 
 def _find_features(source: TfrecordSource) -> tuple[dict[str, Values], ExampleFeatures, str]:
@@ -253,41 +234,23 @@ def _read_values(files: tuple[Place, ...]) -> Iterator[tuple[dict[str, Values], 
                 yield parse_example(record.payload, name), name
 
 
-def _scan_files(split: str, files: tuple[Place, ...], scanner: _Scanner) -> Iterator[AnyRecordsRange]:
+def _join_ranges(
+    split: str, content: Content, found: list[FoundRecords], features: ExampleFeatures
+) -> Iterator[AnyRecordsRange]:
+    """Yield the ranges of a split, given what its tasks have found."""
+    kind = PictureRecordsRange if features.is_encoded else PixelRecordsRange
     start = 0
-    for file in files:
-        offset = 0
-        first_record = 0
-        for frames in _cut_frames(file, split, scanner):
-            num_bytes, num_records, checksum = frames
-            records = _Records(file, file.name, scanner.features, first_record, offset, num_bytes, checksum)
-            kind = PictureRecordsRange if scanner.features.is_encoded else PixelRecordsRange
-            yield kind(split, start, num_records, records)
-            offset += num_bytes
-            start += num_records
-            first_record += num_records
+    for task, each in zip(content.tasks, found, strict=True):
+        for run in each.runs:
+            file = task.files[run.file]
+            records = _Records(file, file.name, features, run.record, run.offset, run.num_bytes, run.checksum)
+            yield kind(split, start, run.num_records, records)
+            start += run.num_records
 
 
 def _read_split_column(source: TfrecordSource) -> Iterator[str | None]:
     for values, _ in _read_values(source.files["train"]):
         yield read_split_word(values, source.options.split_by or "")
-
-
-def _cut_frames(file: Place, split: str, scanner: _Scanner) -> Iterator[tuple[int, int, int]]:
-    """Read a file's records; yield bytes, records and CRC-32C of runs of them of about BLOCK_BYTES."""
-    num_bytes = num_records = checksum = 0
-    with open_decompressed(file) as stream:
-        for number, record in enumerate(read_records(stream, str(file))):
-            name = f"{file}: record {number}"
-            scanner.add(read_stored(parse_example(record.payload, name), scanner.features), split, name)
-            checksum = google_crc32c.extend(checksum, record.frame)
-            num_bytes += len(record.frame)
-            num_records += 1
-            if num_bytes >= BLOCK_BYTES:
-                yield num_bytes, num_records, checksum
-                num_bytes = num_records = checksum = 0
-    if num_records:
-        yield num_bytes, num_records, checksum
 
 
 LAYOUT = SourceLayout(
@@ -297,9 +260,9 @@ LAYOUT = SourceLayout(
     options=frozenset(
         {"image_column", "label_column", "image_size", "resize", "resize_mode", "split_by", "test_share"}
     ),
-    holds=lambda folder: any(list_split_files(folder, _TFRECORD).values()),
+    holds=partial(holds_split_files, kind=_TFRECORD),
     find=partial(find_folder_source, TfrecordSource, _TFRECORD),
-    scan=with_split_column(with_held_out(one_task(scan)), _read_split_column),
+    scan=with_split_column(with_held_out(scan), _read_split_column),
     file_name=_TFRECORD.pattern,
     find_files=partial(find_named_source, TfrecordSource, _TFRECORD),
 )

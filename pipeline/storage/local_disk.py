@@ -14,24 +14,27 @@ hook: Callable[[str, Path], None] | None = None
 # What file systems without hard links answer, and one that allows no more of them for a file.
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
-
-def call_hook(operation: str, path: Path) -> None:
-    """Call `hook`, if it is set."""
-    if hook is not None:
-        hook(operation, path)
+# What a disk answers to a user who may only read.
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
 def disk_operation(operation: str, path: Path) -> Iterator[None]:
     """Perform one operation inside the context; raises StorageFailed if the disk refuses it."""
     try:
-        call_hook(operation, path)
+        if hook is not None:
+            hook(operation, path)
         yield
     except OSError as problem:
-        raise StorageFailed(
-            f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: fix "
-            "this, and run the command again"
-        ) from problem
+        is_forbidden = problem.errno in _FORBIDDEN
+        remedy = (
+            "the command writes there, so run it as a user who may" if is_forbidden else "fix this, and run it again"
+        )
+        failure = StorageFailed(
+            f"storage: cannot {operation} {path}: {problem.strerror or problem}; what was complete is kept: {remedy}"
+        )
+        failure.is_forbidden = is_forbidden
+        raise failure from problem
 
 
 def make_folder(folder: Path) -> None:

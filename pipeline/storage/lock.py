@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from pipeline.storage import lease
 from pipeline.storage.cleanup import refuse_links, remove_stale_files, remove_stale_files_of
 from pipeline.storage.files import suppress_storage_errors, write_atomically
 from pipeline.storage.lease import Clock, FoundLease, HeldLease, Lease, LeaseObservation
-from pipeline.storage.local_disk import call_hook, delete_file, delete_folder, make_folder
+from pipeline.storage.local_disk import delete_file, delete_folder, disk_operation, make_folder
 from pipeline.storage.object_store import ObjectStore, find_store
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.workspace import local_folder_of
@@ -96,14 +96,9 @@ def _hold_lock(
     is_new = not lock.parent.exists()
     make_folder(lock.parent)
     note = lock.with_name(f"{lock.name}-holder.json")
-    try:
-        try:
-            acquired = _acquire(lock, note, workspace, wait)
-        except FileNotFoundError:  # the holder before failed, and removed its new folder
-            make_folder(lock.parent)
-            acquired = _acquire(lock, note, workspace, wait)
-    except filelock.Timeout:
-        raise in_use_error(_read_holder(note)) from None
+    acquired = _acquire(lock, note, workspace, wait)
+    if acquired is None:
+        raise in_use_error(_read_holder(note))
     with acquired, _remove_if_unused(lock, is_new), _write_holder_note(note, clean):
         yield
 
@@ -144,16 +139,24 @@ def _write_holder_note(note: Path, clean: Callable[[Path], None] | None) -> Iter
         delete_file(note)
 
 
-def _acquire(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object]:
-    """Acquire a lock; if it is taken, print its holder and wait. Raises filelock.Timeout."""
-    call_hook("lock", lock)
-    try:
-        return filelock.FileLock(lock).acquire(timeout=0)
-    except filelock.Timeout:
-        if not wait:
-            raise
-    show_message(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
-    return filelock.FileLock(lock).acquire(timeout=wait)
+def _acquire(lock: Path, note: Path, workspace: Place, wait: float) -> AbstractContextManager[object] | None:
+    """Acquire a lock; if it is taken, print its holder and wait. Return None if it stays taken."""
+    acquired = _try_to_acquire(lock, 0)
+    if acquired is None and wait:
+        show_message(f"{workspace} is in use by {_read_holder(note)}: waiting for up to {wait:g} s")
+        acquired = _try_to_acquire(lock, wait)
+    return acquired
+
+
+def _try_to_acquire(lock: Path, seconds: float) -> AbstractContextManager[object] | None:
+    """Return the acquired lock, or None if it was taken all the time; raises StorageFailed if the disk refuses."""
+    with disk_operation("lock", lock), suppress(filelock.Timeout):
+        try:
+            return filelock.FileLock(lock).acquire(timeout=seconds)
+        except FileNotFoundError:  # the holder before failed, and removed its new folder
+            make_folder(lock.parent)
+            return filelock.FileLock(lock).acquire(timeout=seconds)
+    return None
 
 
 def _describe_this_process() -> dict[str, Any]:

@@ -144,8 +144,11 @@ Place: TypeAlias = Path | RemotePath
 def place_of(text: str | Place) -> Place:
     """Return the location that a path or URI names; a ~ at its beginning is the user's home folder.
 
-    Raises BadUsage if the URI is malformed, or there is no home folder.
+    Raises BadUsage if the name is empty, as that of a variable of a shell that is not set, the URI is malformed, or
+    there is no home folder.
     """
+    if text == "":
+        raise BadUsage("the name of a file or folder is empty: write one, or . for the current folder")
     if isinstance(text, str) and text.startswith(_FILE):
         return _path_of(text)
     if isinstance(text, str) and is_remote(text):

@@ -197,6 +197,34 @@ TABLES = {
             ),
         },
     ),
+    "layer_statistics": Table(
+        "a layer at step 0, at up to 100 later points of the learning curve and at the last, for up to 100 examples "
+        "of the train split; lists are quantiles: the smallest, 5, 25, 50, 75 and 95 percent, the largest",
+        {
+            "step": _STEP,
+            "layer": Column(_WHOLE, "the layer, counted from 1", "place"),
+            "num_examples": Column(_WHOLE, "the first of the first shard of the train split", "examples"),
+            "num_units": Column(_WHOLE, "outputs of the layer", "units"),
+            "num_dead_units": Column(
+                _WHOLE,
+                "units whose output is at the lower end for each of the examples: 0 for relu, else within 1 % of the "
+                "range from end to end",
+                "units",
+            ),
+            "num_saturated_units": Column(
+                _WHOLE,
+                "units whose output is within 1 % of an end of its range for 95 % of the examples; 0 for relu",
+                "units",
+            ),
+            "weights": Column(pa.list_(_REAL), "quantiles of the weights", "parameter"),
+            "activations": Column(pa.list_(_REAL), "quantiles of the outputs of the units", "output"),
+            "gradients": Column(
+                pa.list_(_REAL),
+                "quantiles of the absolute derivatives of the mean loss of the examples with respect to the weights",
+                "loss / parameter",
+            ),
+        },
+    ),
     "seeds": Table(
         "a split, over runs that differ in their seeds; lists go by seed",
         {

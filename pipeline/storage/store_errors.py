@@ -36,22 +36,24 @@ def translate_errors(uri: str, bucket_may_be_missing: bool = False) -> Iterator[
             raise storage_error(uri, NO_BUCKET) from None
         raise
     except (exceptions.BaseError, ValueError) as problem:
-        raise storage_error(uri, _explain(uri, problem)) from None
+        failure = storage_error(uri, _explain(uri, problem))
+        failure.is_forbidden = _status_of(str(problem)) == "403"
+        raise failure from None
     except OSError as problem:
         raise storage_error(uri, f"the data to upload cannot be read: {type(problem).__name__}") from None
 
 
 def _explain(uri: str, problem: Exception) -> str:
     text = str(problem)
-    status = _STATUS.search(text)
+    status = _status_of(text)
     if _NO_CREDENTIALS.search(text):
         return f"no credentials that can be used: {CREDENTIALS[uri.partition('://')[0]]}"
-    if status and status[1] in ("401", "403"):
-        return f"the store refuses these credentials, or they may not do this: {status[1]}"
+    if status in ("401", "403"):
+        return f"the store refuses these credentials, or they may not do this: {status}"
     if isinstance(problem, exceptions.PreconditionError):
         return "it was replaced while it was read; run again"
     if status:
-        return NO_BUCKET if status[1] == "404" else f"the store answers {status[1]}"
+        return NO_BUCKET if status == "404" else f"the store answers {status}"
     if "parsing Path" in text:
         return "the name of an object there is not supported: it has an empty part, . or .., or a control character"
     host = _HOST.search(text)
@@ -60,5 +62,10 @@ def _explain(uri: str, problem: Exception) -> str:
 
 def is_transient(problem: exceptions.GenericError) -> bool:
     """Return whether a request that failed so may succeed if it is sent again."""
-    status = _STATUS.search(str(problem))
-    return status[1] in _TRANSIENT_STATUSES if status else True
+    status = _status_of(str(problem))
+    return status is None or status in _TRANSIENT_STATUSES
+
+
+def _status_of(text: str) -> str | None:
+    status = _STATUS.search(text)
+    return status[1] if status else None

@@ -34,7 +34,8 @@ from pipeline.storage.workspace import local_folder_of, table_partition
 MAX_ROWS = 2**24  # of a file; the longest tables have a row for each example of a shard
 MAX_TABLE_BYTES = 2**30  # of a file, decompressed
 
-TRAINING_TABLES = ("learning_curve", "gradient_agreement")
+TRAINING_TABLES = ("learning_curve", "gradient_agreement", "layer_statistics")
+LATER_TABLES = ("layer_statistics",)  # that runs of earlier versions lack
 
 Write: TypeAlias = Callable[[Place, bytes], None]  # `write_atomically`, or a function that refuses to replace a file
 

@@ -44,6 +44,11 @@ def existing_workspace(workspace: Place) -> Place:
     return workspace
 
 
+def is_workspace(folder: Path) -> bool:
+    """Return whether a local folder is, or was, a workspace: whether a command has locked it."""
+    return os.path.isfile(folder / ".lock")  # noqa: PTH113 - no error for a folder that this user may not read
+
+
 def local_folder_of(workspace: Place) -> Path:
     """Return the local folder of a workspace: itself, or, if it is in a store, a folder in the cache of this machine.
 

@@ -5,25 +5,29 @@ two files could not be written at once, and a crash between them would leave one
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from model.checkpoint import decode_about, decode_tensors, encode_tensors, name_parts, restore
+from model.checkpoint import name_parts, restore
 from model.errors import CorruptArtefact
 from model.fitting import ChunkLoss, Progress, Standing
 from model.lockstep import Agreement
 from model.recipes import TrainingConfig
+from model.tensor_file import decode_about, decode_tensors, encode_tensors
 from pipeline.progress import warn
 from pipeline.storage.files import digest_of, remove_file, write_atomically
 from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
 from pipeline.storage.records import Count, Digest
+from pipeline.train.early_parameters import EARLY_STEPS, EarlyParameters, name_early, take_early
+from pipeline.train.layer_statistics import LayerStatistics
 from pipeline.train.run_record import CHECKPOINTS_NAME
 
 _SUFFIX = ".safetensors"
-_Row = TypeVar("_Row", Progress, Agreement, ChunkLoss)
+_Row = TypeVar("_Row", Progress, Agreement, ChunkLoss, LayerStatistics)
 
 
 class CheckpointRecord(VersionedRecord):
@@ -43,6 +47,8 @@ class Snapshot(NamedTuple):
     standing: Standing
     curve: tuple[Progress, ...] = ()
     agreements: tuple[Agreement, ...] = ()  # one per chunk of a run in lockstep
+    layers: tuple[LayerStatistics, ...] = ()
+    early: EarlyParameters = MappingProxyType({})
 
 
 class SavedCheckpoint(NamedTuple):
@@ -78,7 +84,7 @@ def find_newest_checkpoint(folder: Place, config: TrainingConfig) -> SavedCheckp
     return None
 
 
-def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
+def resume_from(saved: SavedCheckpoint | None, start: Any, config: TrainingConfig) -> Snapshot:
     """Return the snapshot that training continues from: of a checkpoint or, if it is None, of step 0.
 
     `start` is the state before the first step. For a checkpoint only its structure, shapes and dtypes matter. Raises
@@ -92,18 +98,21 @@ def resume_from(saved: SavedCheckpoint | None, start: Any) -> Snapshot:
         losses = _decode_rows(ChunkLoss, "losses", tensors)
         curve = _decode_rows(Progress, "curve", tensors)
         agreements = _decode_rows(Agreement, "agreements", tensors)
+        layers = _decode_rows(LayerStatistics, "layers", tensors)
     except (TypeError, ValueError):  # a column is missing, is shorter than the others, or is a scalar
         raise CorruptArtefact(
-            f"{saved.path} is corrupt: its loss, curve or agreement columns are incomplete or differ in length"
+            f"{saved.path} is corrupt: its loss, curve, agreement or layer columns are incomplete or differ in length"
         ) from None
-    return Snapshot(Standing(saved.record.step, state, losses, saved.record.seconds), curve, agreements)
+    standing = Standing(saved.record.step, state, losses, saved.record.seconds)
+    steps = [step for step in EARLY_STEPS if f"{step}.layers.0.weights" in tensors]
+    return Snapshot(standing, curve, agreements, layers, take_early(tensors, steps, config, str(saved.path)))
 
 
 def write_checkpoint(
     folder: Place, config: TrainingConfig, resumed_at: tuple[int, ...], keep: int, snapshot: Snapshot
 ) -> None:
     """Write a checkpoint, then delete the oldest ones beyond the number to keep, this one included."""
-    standing, curve, agreements = snapshot
+    standing = snapshot.standing
     record = CheckpointRecord(
         run_id=folder.name,
         config_digest=config.digest,
@@ -112,8 +121,15 @@ def write_checkpoint(
         resumed_at=resumed_at,
     )
     tensors = {name: np.asarray(part) for name, part in name_parts(standing.state).items()}
-    for table, rows in (("losses", standing.losses), ("curve", curve), ("agreements", agreements)):
+    tables = {
+        "losses": standing.losses,
+        "curve": snapshot.curve,
+        "agreements": snapshot.agreements,
+        "layers": snapshot.layers,
+    }
+    for table, rows in tables.items():
         tensors |= _encode_rows(table, rows)
+    tensors |= name_early(snapshot.early)
     data = encode_tensors(tensors, record.to_json().decode())
     name = _file_name(standing.step, data)
     write_atomically(folder / CHECKPOINTS_NAME / name, data)

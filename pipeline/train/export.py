@@ -21,11 +21,11 @@ def export_model(model: TrainedModel, target: Path) -> None:
         from model.checkpoint import decode_parameters
         from model.devices import initialise_devices
         from model.export import describe_network, save_network
-        from model.network import build_network
+        from model.network import build_network, load_layers
 
         initialise_devices()
     size = (model.manifest.height, model.manifest.width)
-    parameters = decode_parameters(data, PARAMETERS_NAME, run.config.layers)
+    parameters = load_layers(decode_parameters(data, PARAMETERS_NAME, run.config.layers))
     network = build_network(run.config.activation, run.config.output, run.config.loss)
     about = describe_network(
         run.config, *size, model.manifest.class_names, model.manifest.style.model_dump(mode="json")

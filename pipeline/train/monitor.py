@@ -1,6 +1,6 @@
 """Monitor a run while it trains: collect its reports, write checkpoints, stop it, and clean up after a failure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
@@ -19,6 +19,8 @@ from pipeline.storage.files import remove_tree, remove_tree_except, suppress_sto
 from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot
+from pipeline.train.early_parameters import round_to_halves
+from pipeline.train.layer_statistics import LayerMeter
 from pipeline.train.run_record import CHECKPOINTS_NAME, TENSORBOARD_NAME
 from pipeline.train.run_settings import suggest_lower_rate
 
@@ -49,9 +51,13 @@ class TrainingMonitor:
     stop: Event  # once it is set, the run stops at the end of a chunk
     policy: CheckpointPolicy
     write: Callable[[Snapshot], None] | None  # writes a checkpoint; None if another process does
+    meter: LayerMeter | None = None  # of the layers; None if another process measures them
+    early_steps: Collection[int] = ()  # whose parameters are kept; a chunk ends at each
 
     def __post_init__(self) -> None:
         self.curve = list(self.start.curve)
+        self.layers = list(self.start.layers)
+        self.early = dict(self.start.early)
         self.agreements = list(self.start.agreements)  # one per chunk of a run in lockstep
         self.latest = self.start.standing  # the end of the last finished chunk
         self._saved = self.start.standing
@@ -61,6 +67,8 @@ class TrainingMonitor:
         if point.step and not isfinite(point.loss):  # the loss at step 0 is NaN: no batch was seen yet
             raise TrainingDiverged(self.config, f"the loss is {point.loss} at step {point.step}")
         self.curve.append(point)
+        if self.meter and self.meter.is_due(point.step):
+            self.layers.extend(self.meter.measure(point.step, parameters))
         for listener in self.listeners:
             listener(point, parameters)
 
@@ -68,6 +76,8 @@ class TrainingMonitor:
         """Note the end of a chunk and write a checkpoint if one is due; raises TrainingStopped if stop is set."""
         if isinstance(standing.state, Lockstep):
             self.agreements.append(agreement(standing.step, standing.state))
+        if standing.step in self.early_steps:
+            self._keep_early(standing)
         first_step = self.latest.step
         self.latest = standing
         seconds = standing.seconds - self._saved.seconds
@@ -76,6 +86,11 @@ class TrainingMonitor:
             self._save()
         if self.stop.is_set():
             raise TrainingStopped
+
+    def _keep_early(self, standing: Standing) -> None:
+        rounded = round_to_halves(standing.state.parameters)
+        if rounded:
+            self.early[standing.step] = rounded
 
     def save_last_chunk(self) -> None:
         """Write a checkpoint of the last finished chunk unless there is one, and say at which step the run resumes.
@@ -99,7 +114,8 @@ class TrainingMonitor:
             # A run may stop between the report at the end of a chunk and the end of that chunk.
             curve = tuple(point for point in self.curve if point.step <= latest.step)
             agreements = tuple(row for row in self.agreements if row.step <= latest.step)
-            self.write(Snapshot(latest, curve, agreements))
+            layers = tuple(row for row in self.layers if row.step <= latest.step)
+            self.write(Snapshot(latest, curve, agreements, layers, self.early))
             self._saved = latest
 
 

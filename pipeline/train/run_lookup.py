@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from model.errors import BadUsage, CorruptArtefact
+from model.recipes import TrainingConfig
 from pipeline.context import quiet_imports
 from pipeline.preprocess.dataset import Dataset, check_dataset, load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.storage.files import list_folders_with
 from pipeline.storage.places import Place
+from pipeline.storage.records import FileInfo
 from pipeline.storage.workspace import MOST_LISTED, explain_match, match_ids
 from pipeline.train.run_names import find_named
 from pipeline.train.run_record import RUN_NAME, RunRecord, check_run, load_run
 from pipeline.train.run_settings import IN_THE_ID, changed_from_recipe, find_differences, format_settings
 
 if TYPE_CHECKING:
+    from model.inference import Inference
     from model.network import Parameters  # imports TensorFlow
 
 
@@ -52,14 +55,24 @@ def find_model(workspace: Place, name: str | None) -> TrainedModel:
 
 def load_parameters(model: TrainedModel) -> "Parameters":
     """Read and verify the parameters of a run, as float32 tensors; imports TensorFlow. Raises CorruptArtefact."""
-    data = model.run.parameters.read(model.folder)
+    network = load_network(model)
     with quiet_imports():
-        import tensorflow as tf
+        from model.network import load_layers
+    return load_layers(network.layers)
 
-        from model.checkpoint import decode_parameters
-    arrays = decode_parameters(data, str(model.folder / model.run.parameters.name), model.run.config.layers)
-    parameters: Parameters = tf.nest.map_structure(tf.constant, arrays)
-    return parameters
+
+def load_network(model: TrainedModel) -> "Inference":
+    """Read and verify the network of a run; raises CorruptArtefact."""
+    return read_network(model.folder, model.run.parameters, model.run.config)
+
+
+def read_network(folder: Place, file: FileInfo, config: TrainingConfig) -> "Inference":
+    """Read and verify the network that a file of a run's folder has; raises CorruptArtefact."""
+    from model.checkpoint import decode_parameters  # which import NumPy
+    from model.inference import build_inference
+
+    layers = decode_parameters(file.read(folder), str(folder / file.name), config.layers)
+    return build_inference(layers, config.activation, config.output, config.loss)
 
 
 def load_dataset_of(workspace: Place, run: RunRecord, load: Callable[[Place], Dataset]) -> Dataset:

@@ -72,6 +72,13 @@ class RunRecord(VersionedRecord):
     )  # that a user gave it; no part of the id
     # from a point of the learning curve to the next; earlier versions recorded none, as it was always the default
     steps_per_point: Annotated[int, Field(gt=0)] = Field(1000, exclude_if=lambda steps: steps == 1000)
+    # None for a short run, for a large network, and where an earlier version wrote none
+    early_parameters: FileInfo | None = Field(None, exclude_if=lambda file: file is None)
+
+    @property
+    def parameter_files(self) -> tuple[FileInfo, ...]:
+        """The files of parameters in the run's folder, those of the trained network first."""
+        return (self.parameters, self.early_parameters) if self.early_parameters else (self.parameters,)
 
 
 def run_id(dataset_digest: str, config: TrainingConfig) -> str:
@@ -133,7 +140,8 @@ def load_run(folder: Place) -> RunRecord:
 def check_run(workspace: Place, folder: Place) -> RunRecord:
     """Load the record of a run and check the files it names; raises CorruptArtefact if one does not match."""
     record = load_run(folder)
-    record.parameters.check(folder)
+    for file in record.parameter_files:
+        file.check(folder)
     for table in record.tables:
         table.check(table.folder(workspace, record.run_id))
     return record

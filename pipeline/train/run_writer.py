@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from model.checkpoint import encode_parameters
-from model.fitting import Progress, Standing
+from model.fitting import Standing
 from model.lockstep import Agreement
 from model.network import Parameters
 from pipeline.storage.files import digest_of
@@ -20,6 +20,8 @@ from pipeline.storage.tables import (
     stage_table,
     transpose,
 )
+from pipeline.train.early_parameters import EARLY_NAME, EarlyParameters, encode_early
+from pipeline.train.monitor import TrainingMonitor
 from pipeline.train.run_record import (
     PARAMETERS_NAME,
     RUN_NAME,
@@ -31,21 +33,19 @@ from pipeline.train.run_record import (
 from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
 
-def write_run(
-    job: TrainingJob,
-    attempt: TrainingAttempt,
-    end: Standing,
-    curve: Sequence[Progress],
-    agreements: Sequence[Agreement],
-    device: str,
-) -> None:
+def write_run(job: TrainingJob, attempt: TrainingAttempt, end: Standing, monitor: TrainingMonitor, device: str) -> None:
     """Write a run to its folder and its tables to the reports folder; the record, which makes it complete, last.
 
-    There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep.
-    Raises Locked if another process wrote one of the files to the store meanwhile.
+    The monitor has at least one agreement of manual and autodiff; the last has a drift if both were trained in
+    lockstep. Raises Locked if another process wrote one of the files to the store meanwhile.
     """
     parameters = _write_parameters(job, attempt, end.state.parameters)
-    rows: dict[str, Sequence[Any]] = {"learning_curve": curve, "gradient_agreement": agreements}
+    early = _write_early(job, attempt.run_id, monitor.early) if monitor.early else None
+    rows: dict[str, Sequence[Any]] = {
+        "learning_curve": monitor.curve,
+        "gradient_agreement": monitor.agreements,
+        "layer_statistics": monitor.layers,
+    }
     tables = tuple(_write_rows(job, attempt.run_id, table, rows[table], parameters.sha256) for table in rows)
     publish_tables(job.workspace, attempt.run_id, TRAINING_TABLES)
     record = RunRecord(
@@ -55,7 +55,7 @@ def write_run(
         config=attempt.config,
         parameters=parameters,
         tables=tables,
-        agreement=_summarise(agreements),
+        agreement=_summarise(monitor.agreements),
         device=device,
         seconds=end.seconds,
         finished=now(),
@@ -64,6 +64,7 @@ def write_run(
         conditions=current_conditions(),
         name=attempt.name,
         steps_per_point=job.spacing_of(attempt.config),
+        early_parameters=early,
     )
     commit_file(job.workspace / "runs" / attempt.run_id / RUN_NAME, record.to_json())
 
@@ -74,9 +75,16 @@ def _write_parameters(job: TrainingJob, attempt: TrainingAttempt, parameters: Pa
         "dataset_digest": job.dataset.digest,
         "config": attempt.config.model_dump(mode="json"),
     }
-    data = encode_parameters(parameters, about)
-    commit_file(job.workspace / "runs" / attempt.run_id / PARAMETERS_NAME, data)
-    return FileInfo(name=PARAMETERS_NAME, num_bytes=len(data), sha256=digest_of(data))
+    return _write_file(job, attempt.run_id, PARAMETERS_NAME, encode_parameters(parameters, about))
+
+
+def _write_early(job: TrainingJob, run_id: str, early: EarlyParameters) -> FileInfo:
+    return _write_file(job, run_id, EARLY_NAME, encode_early(early, run_id))
+
+
+def _write_file(job: TrainingJob, run_id: str, name: str, data: bytes) -> FileInfo:
+    commit_file(job.workspace / "runs" / run_id / name, data)
+    return FileInfo(name=name, num_bytes=len(data), sha256=digest_of(data))
 
 
 def _write_rows(job: TrainingJob, run_id: str, table: str, rows: Sequence[Any], model_digest: str) -> TableFile:

@@ -56,3 +56,13 @@ def read_first_examples(dataset: Place, manifest: Manifest, split: str, is_verif
         parts.append(examples.take(np.flatnonzero(examples.indices < FIRST_EXAMPLES)))
     joined = concatenate(parts, reader.num_pixels)
     return joined.take(np.argsort(joined.indices).astype(np.int64))
+
+
+def read_sample(reader: SplitReader, num_examples: int) -> Examples:
+    """Read the first examples of the first shard that has any; the order of a shard is random already.
+
+    Raises CorruptArtefact as the reader does.
+    """
+    shard = next((number for number, size in enumerate(reader.shard_sizes) if size), 0)
+    examples = reader.read_shard(shard)
+    return examples.take(np.arange(min(num_examples, len(examples.labels))))

@@ -29,14 +29,15 @@ def train_stage(
     policy: CheckpointPolicy,
     log: StageLog,
     names: Sequence[str] = (),
-    steps_per_point: int | None = None,
+    like: RunRecord | None = None,
 ) -> list[RunRecord]:
     """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
     Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
     `names` has a name for each run, or none; a complete run that has another name is renamed.
     With tensorboard, a run that was trained without a log gets one, if the workspace is on a disk.
-    `steps_per_point` is the spacing of the learning curve's points; None to choose it by the number of steps.
+    `like` is a record of the same run by which to choose the learning curve's points and the early steps whose
+    parameters are kept; None to choose them by the configuration.
 
     Raises:
         BadUsage: the network does not fit the memory or the data set, TensorBoard is not installed, or another run has
@@ -52,7 +53,7 @@ def train_stage(
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
-        _train(context, dataset, missing, tensorboard, policy, log, name_of, steps_per_point)
+        _train(context, dataset, missing, tensorboard, policy, log, name_of, like)
 
     def check() -> list[RunRecord]:
         for folder in folders:
@@ -135,13 +136,13 @@ def _train(
     policy: CheckpointPolicy,
     log: StageLog,
     name_of: Mapping[str, str],
-    steps_per_point: int | None = None,
+    like: RunRecord | None = None,
 ) -> None:
     with log.timed("import"), quiet_imports():
         from model.replicas import start_engine
         from pipeline.train.trainer import train_as_worker, train_runs
         from pipeline.train.training_job import TrainingJob, prepare_attempt
-    job = TrainingJob(context.workspace, dataset, tensorboard, policy, steps_per_point)
+    job = TrainingJob(context.workspace, dataset, tensorboard, policy, like)
     attempts = [prepare_attempt(job, config, name_of.get(run_id(dataset.digest, config))) for config in configs]
     identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
     with log.timed("import"), quiet_imports():

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from model.checkpoint import decode_parameters
 from model.errors import BadUsage, storage_failures
 from model.examples import Examples, worst_mistakes
 from model.fitting import Progress
-from model.network import Parameters, predict_in_pieces
+from model.network import Parameters, load_layers, predict_in_pieces
 from model.recipes import TrainingConfig
 from model.training import network_of, start_state, update
 from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.files import create_folder_atomically
 from pipeline.storage.tables import decode_table
-from pipeline.train.run_record import PARAMETERS_NAME, TENSORBOARD_NAME, RunRecord
+from pipeline.train.run_lookup import read_network
+from pipeline.train.run_record import TENSORBOARD_NAME, RunRecord
 from pipeline.train.split_reader import read_first_examples
 
 MAX_MISTAKES = 32  # images at the last step
@@ -82,7 +82,7 @@ def log_complete_run(workspace: Path, dataset: Dataset, run: RunRecord) -> None:
     StorageFailed as `TensorBoardLog`, CorruptArtefact if a file of the run or the data set does not match its record.
     """
     folder = workspace / "runs" / run.run_id
-    parameters = decode_parameters(run.parameters.read(folder), PARAMETERS_NAME, run.config.layers)
+    parameters = load_layers(read_network(folder, run.parameters, run.config).layers)
     manifest = dataset.manifest
     monitored = read_first_examples(dataset.folder, manifest, "test")
     with create_folder_atomically(folder / TENSORBOARD_NAME) as temporary:

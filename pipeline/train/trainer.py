@@ -20,7 +20,7 @@ from model.errors import BadUsage, recover
 from model.examples import Examples
 from model.fitting import Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, begin, compare_steps
-from model.network import Parameters
+from model.network import Parameters, load_layers
 from model.reading import SplitReader
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
@@ -31,10 +31,11 @@ from pipeline.storage.files import make_empty_folder, read_with_digest, remove_t
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
 from pipeline.train.checkpoints import remove_unusable_files, resume_from, write_checkpoint
+from pipeline.train.layer_statistics import MOST_MEASURED, LayerMeter
 from pipeline.train.monitor import Report, TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
 from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAME, TENSORBOARD_NAME
 from pipeline.train.run_writer import write_run
-from pipeline.train.split_reader import copy_shards_locally, make_split_reader, read_first_examples
+from pipeline.train.split_reader import copy_shards_locally, make_split_reader, read_first_examples, read_sample
 from pipeline.train.tensorboard import TensorBoardLog
 from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
@@ -42,10 +43,11 @@ PRINT_EVERY = 1000  # steps, as in the article
 
 
 class TrainingData(NamedTuple):
-    """The train split, and the test examples that every report counts correct predictions of."""
+    """The train split, and the examples that a run is monitored with."""
 
     reader: SplitReader
-    monitored: Examples
+    monitored: Examples  # of the test split: every report counts correct predictions of them
+    sample: Examples | None  # of the train split, a batch or more; None where no run is written
 
 
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
@@ -55,7 +57,7 @@ def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: En
     CorruptArtefact for a corrupt shard or checkpoint, BadUsage if a run diverged or TensorBoard is not installed, and
     EngineFailed if another worker of the cluster is gone.
     """
-    data = _load_data(job)
+    data = _load_data(job, attempts[0].config)
     with training_progress() as bar:
 
         def work(attempt: TrainingAttempt, stop: Event) -> None:
@@ -73,14 +75,17 @@ def _train_one(
     folder = job.workspace / "runs" / attempt.run_id
     record = folder / RUN_NAME
     # Before anything is changed: a checkpoint or a warm start that cannot be used must leave the workspace as it was.
-    start = resume_from(attempt.saved, initial_state(job.workspace, attempt))
+    start = resume_from(attempt.saved, initial_state(job.workspace, attempt), config)
     if attempt.saved:
         remove_tree_except(folder, CHECKPOINTS_NAME, TENSORBOARD_NAME)
         remove_unusable_files(folder, attempt.saved)
     else:
         make_empty_folder(folder)
     save = partial(write_checkpoint, folder, config, attempt.resumed_at, job.checkpoint_policy.keep)
-    monitor = TrainingMonitor(config, start, [show], stop, job.checkpoint_policy, save)
+    meter = LayerMeter(config, data.sample, job.measurement_spacing_of(config)) if data.sample else None
+    monitor = TrainingMonitor(
+        config, start, [show], stop, job.checkpoint_policy, save, meter, job.early_steps_of(config)
+    )
     tables = (*TRAINING_TABLES, *EVALUATION_TABLES)  # evaluation tables of earlier parameters would be stale
     with (
         keep_resumable_on_failure(folder, record, monitor),
@@ -88,8 +93,9 @@ def _train_one(
     ):
         monitor.listeners.extend(_open_tensorboard(job, folder, config, data.monitored))
         end = _fit(config, engine, data, monitor, job.spacing_of(config))
-        agreements = monitor.agreements or [_compare_steps(config, end.state.parameters, data.reader)]
-        write_run(job, attempt, end, monitor.curve, agreements, engine.device)
+        if not monitor.agreements and data.sample:
+            monitor.agreements.append(_compare_steps(config, end.state.parameters, data.sample))
+        write_run(job, attempt, end, monitor, engine.device)
     remove_tree(folder / CHECKPOINTS_NAME)
 
 
@@ -106,7 +112,7 @@ def initial_state(workspace: Place, attempt: TrainingAttempt) -> State | Lockste
     path = workspace / "runs" / config.warm_start.run_id / PARAMETERS_NAME
     parameters = decode_parameters(read_with_digest(path, config.warm_start.sha256), str(path))
     config.check_start((parameters[0].weights.shape[-1], *(len(layer.biases) for layer in parameters)))
-    return begin(config, parameters)
+    return begin(config, load_layers(parameters))
 
 
 def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) -> None:
@@ -114,27 +120,30 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
 
     Shards are verified when they are first read, so those that this worker does not need are not read.
     """
-    data = _load_data(job, is_verified=False)
+    data = _load_data(job, attempt.config, is_chief=False)
     with training_progress() as bar:
         stop = Event()
-        start = resume_from(attempt.saved, initial_state(job.workspace, attempt))
+        config = attempt.config
+        start = resume_from(attempt.saved, initial_state(job.workspace, attempt), config)
         show = _progress_reporter(attempt, bar, "")
-        monitor = TrainingMonitor(attempt.config, start, [show], stop, job.checkpoint_policy, None)
+        early_steps = job.early_steps_of(config)  # the chunks of all workers must end at the same steps
+        monitor = TrainingMonitor(config, start, [show], stop, job.checkpoint_policy, None, None, early_steps)
         with defer_signals(stop.set):
-            _fit(attempt.config, engine, data, monitor, job.spacing_of(attempt.config))
+            _fit(config, engine, data, monitor, job.spacing_of(config))
 
 
-def _load_data(job: TrainingJob, is_verified: bool = True) -> TrainingData:
-    """Open the data set; is_verified says whether its shards were verified before. Copies are, when they are made."""
+def _load_data(job: TrainingJob, config: TrainingConfig, is_chief: bool = True) -> TrainingData:
+    """Open the data set, whose shards were verified before for the chief; copies are, when they are made."""
     manifest = job.dataset.manifest
+    is_verified = is_chief
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
     if folder != job.dataset.folder:
         show_message(f"  shards are read from copies in {folder}")
         is_verified = True
-    return TrainingData(
-        make_split_reader(folder, manifest, "train", is_verified),
-        read_first_examples(folder, manifest, "test", is_verified),
-    )
+    reader = make_split_reader(folder, manifest, "train", is_verified)
+    monitored = read_first_examples(folder, manifest, "test", is_verified)
+    sample = read_sample(reader, max(MOST_MEASURED, config.batch_size)) if is_chief else None
+    return TrainingData(reader, monitored, sample)
 
 
 def _fit(
@@ -151,6 +160,7 @@ def _fit(
         spacing,
         config.window_mib * 2**20,
         num_parts=config.num_replicas if config.own_shards else 1,
+        early_steps=tuple(monitor.early_steps),
     )
     program = Program(monitor.latest, engine.run_chunk)
     listener = Listener(monitor.report, monitor.chunk_done)
@@ -165,10 +175,9 @@ def _fit(
     return end
 
 
-def _compare_steps(config: TrainingConfig, parameters: Parameters, reader: SplitReader) -> Agreement:
+def _compare_steps(config: TrainingConfig, parameters: Parameters, sample: Examples) -> Agreement:
     """Compare a manual with an autodiff step from the trained parameters, on the first examples of the train split."""
-    shard = next(number for number, size in enumerate(reader.shard_sizes) if size)
-    images, labels = (values[: config.batch_size] for values in reader.read_shard(shard)[1:])
+    images, labels = (values[: config.batch_size] for values in sample[1:])
     with tf.device("CPU:0"):  # so that the result does not depend on the device that the run was trained on
         return compare_steps(config, parameters, images, labels)
 

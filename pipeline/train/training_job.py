@@ -8,8 +8,9 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import SavedCheckpoint, find_newest_checkpoint
-from pipeline.train.curve_points import choose_steps_per_point
-from pipeline.train.run_record import run_id
+from pipeline.train.curve_points import choose_steps_per_measurement, choose_steps_per_point
+from pipeline.train.early_parameters import choose_early_steps
+from pipeline.train.run_record import RunRecord, run_id
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,20 @@ class TrainingJob:
     dataset: Dataset
     tensorboard: bool
     checkpoint_policy: CheckpointPolicy
-    steps_per_point: int | None = None  # of the learning curve; None to choose it by the number of steps
+    like: RunRecord | None = None  # a record of the same run, to train with the chunks that it was trained with
 
     def spacing_of(self, config: TrainingConfig) -> int:
         """Return the steps from a point of the learning curve to the next."""
-        return self.steps_per_point or choose_steps_per_point(config.num_steps)
+        return self.like.steps_per_point if self.like else choose_steps_per_point(config.num_steps)
+
+    def measurement_spacing_of(self, config: TrainingConfig) -> int:
+        """Return the steps from a measurement of the layers to the next."""
+        return choose_steps_per_measurement(config.num_steps, self.spacing_of(config))
+
+    def early_steps_of(self, config: TrainingConfig) -> tuple[int, ...]:
+        """Return the early steps whose parameters a run keeps."""
+        keeps_early = self.like is None or self.like.early_parameters is not None
+        return choose_early_steps(config) if keeps_early else ()
 
 
 class TrainingAttempt(NamedTuple):

@@ -13,6 +13,7 @@ from pipeline.sources.idx_format import IMAGES_MAGIC, LABELS_MAGIC
 
 NUM_CHUNKS = 4  # of different batches; what lasts longer takes them again and again
 CHECKED_STEPS = 20
+SIDE = 28  # pixels of a digit, in each direction
 PIECE = 10_000  # images written at once
 _NUM_STEPS = 10_000  # of the run that the chunks are cut from: the article's
 REPORT_EVERY = 1000  # steps; a chunk ends at each report
@@ -74,13 +75,15 @@ def read_digits() -> tuple[str, np.ndarray, np.ndarray]:
     return folder.name, np.frombuffer(images[16:], np.uint8).reshape(-1, 784), np.frombuffer(labels[8:], np.uint8)
 
 
-def write_source(folder: Path, num_train: int, num_test: int) -> None:
-    """Write digits, again and again, as four IDX files."""
+def write_source(folder: Path, num_train: int, num_test: int, side: int = SIDE) -> None:
+    """Write digits, again and again, as four IDX files; of each no more than side x side pixels in the middle."""
     folder.mkdir(parents=True)
-    _, images, labels = read_digits()
+    _, digits, labels = read_digits()
+    middle = slice((SIDE - side) // 2, (SIDE - side) // 2 + side)
+    images = np.ascontiguousarray(digits.reshape(-1, SIDE, SIDE)[:, middle, middle])
     for (images_name, labels_name), size in zip((FILE_NAMES[:2], FILE_NAMES[2:]), (num_train, num_test), strict=True):
         with (folder / images_name).open("wb") as image_file, (folder / labels_name).open("wb") as label_file:
-            image_file.write(np.array([IMAGES_MAGIC, size, 28, 28], ">u4").tobytes())
+            image_file.write(np.array([IMAGES_MAGIC, size, side, side], ">u4").tobytes())
             label_file.write(np.array([LABELS_MAGIC, size], ">u4").tobytes())
             for start in range(0, size, PIECE):
                 chosen = np.arange(start, min(size, start + PIECE)) % len(labels)

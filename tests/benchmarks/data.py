@@ -7,6 +7,7 @@ Exit codes: 0 done, however fast; those of backbeam if something failed; 2 usage
 
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -14,7 +15,7 @@ from typing import Annotated
 import typer
 
 from pipeline.storage.files import remove_tree
-from tests.benchmarks.cases import write_source
+from tests.benchmarks.cases import SIDE, write_source
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, in_child, save
 from tests.benchmarks.memory import Measured, check_measurable
 from tests.benchmarks.tfds import compare
@@ -28,6 +29,7 @@ def main(
     small: Annotated[int, typer.Option(min=70, help="Images of the small one.")] = SMALL,
     repeats: Annotated[int, typer.Option(min=1, help="Of the small data set, interleaved.")] = 3,
     ways: Annotated[str, typer.Option(help="Only these, separated by semicolons.")] = ";".join([*LARGE, *OTHERS]),
+    side: Annotated[int, typer.Option(min=1, max=SIDE, help="Pixels of an image in each direction.")] = SIDE,
     peer: Annotated[bool, typer.Option(help="Have TensorFlow Datasets build MNIST too, in .venv-tfds.")] = True,
     folder: Folder = None,
     output: Output = Path("build/benchmarks/data.parquet"),
@@ -40,7 +42,7 @@ def main(
         rows = []
         for size, all_ways, times in sizes:
             chosen = {name: all_ways[name] for name in wanted if name in all_ways}
-            rows += measure(Path(temporary), size, chosen, times) if size else []
+            rows += measure(Path(temporary), size, chosen, times, partial(write_source, side=side)) if size else []
         peers, said = measure_peer(Path(temporary)) if peer else ([], [])
         rows += peers
         typer.echo("\n".join(["", describe_machine(), *table(rows), *said, *growth(rows), save(output, rows)]))

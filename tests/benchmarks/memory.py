@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadUsage
+from pipeline.worker_server import close_server
 
 _PROCESSES = Path("/proc")
 _SECONDS_BETWEEN = 0.05
@@ -38,12 +39,16 @@ def watch(work: Callable[[], object]) -> Measured:
     peaks: dict[int, int] = {}
     watcher = threading.Thread(target=_watch_started, args=(done, set(_descendants()), peaks), daemon=True)
     (own / "clear_refs").write_text("5")  # the peak begins anew
-    baseline, started, busy = _read(own, "VmRSS"), time.perf_counter(), _cpu_seconds()
+    baseline = _read(own, "VmRSS")
+    started = time.perf_counter()
+    busy = _cpu_seconds()
     watcher.start()
     try:
         work()
     finally:
-        seconds, cpu_seconds = time.perf_counter() - started, _cpu_seconds() - busy
+        seconds = time.perf_counter() - started
+        close_server()  # until it has ended, the times of the workers are not part of this process's
+        cpu_seconds = _cpu_seconds() - busy
         done.set()
         watcher.join()
     workers = sorted((peak for peak in peaks.values() if peak > _SHELL_BYTES), reverse=True)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline.context import quiet_imports
 from pipeline.preprocess.shards import default_num_shards
-from pipeline.sources.catalog import SPLITS
+from pipeline.sources.catalog import REQUIRED_SPLITS
 from pipeline.sources.image_decoding import decode_image
 from tests.benchmarks.cases import read_digits
 from tests.benchmarks.common import Folder, Output, Row, describe_machine, errors_end, save
@@ -44,9 +44,9 @@ def main(
 def write_tree(folder: Path, num_train: int, num_test: int) -> None:
     """Write digits, again and again, as folder/SPLIT/CLASS/NUMBER.png."""
     _, images, labels = read_digits()
-    for split, label in product(SPLITS, range(10)):
+    for split, label in product(REQUIRED_SPLITS, range(10)):
         (folder / split / str(label)).mkdir(parents=True)
-    for split, size in zip(SPLITS, (num_train, num_test), strict=True):
+    for split, size in zip(REQUIRED_SPLITS, (num_train, num_test), strict=True):
         for number in range(size):
             position = number % len(labels)
             path = folder / split / str(labels[position]) / f"{number:07d}.png"
@@ -84,7 +84,7 @@ def write_by_a_loop(place: Path) -> Measured:
         example = make_encoder()
 
     def work() -> None:
-        for split in SPLITS:
+        for split in REQUIRED_SPLITS:
             paths = sorted((place / "source" / split).glob("*/*.png"))
             num_shards = default_num_shards(len(paths), NUM_PIXELS)
             for shard in range(num_shards):

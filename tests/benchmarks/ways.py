@@ -30,10 +30,11 @@ def validate_source(place: Path, beam_arguments: list[str]) -> Measured:
         from pipeline.preprocess.validation import flag_examples, validate_dataset
         from pipeline.preprocess.validation_config import resolve_checks
         from pipeline.preprocess.validation_job import flag_by_workers
-    dataset = load_dataset(_dataset(place))
+    folder = _dataset(place)
+    dataset = load_dataset(folder)
     flag = partial(flag_by_workers, beam_arguments=beam_arguments) if beam_arguments else flag_examples
     with capture_engine_messages(place / "engine.log"):
-        return watch(lambda: validate_dataset(place / "one", dataset, resolve_checks({}), None, flag))
+        return watch(lambda: validate_dataset(folder.parents[1], dataset, resolve_checks({}), None, flag))
 
 
 def write_by_a_loop(place: Path) -> Measured:
@@ -91,7 +92,8 @@ def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) ->
         with open_task_runner(context) as map_tasks:
             source = find_source(str(place / "source"), None, None)
             scans = scan_source(source, NUM_CLASSES, map_tasks=map_tasks)
-        num_shards = default_num_shards(scans.splits["train"].num_examples, NUM_PIXELS)
+        height, width = scans.image_size
+        num_shards = default_num_shards(scans.splits["train"].num_examples, height * width)
         config = PreprocessConfig(seed=1, num_shards=num_shards)
         folder = parent / dataset_id("benchmark", scans.class_names, config, scans.infos)
         with capture_engine_messages(place / "engine.log"):
@@ -125,9 +127,12 @@ def evaluate_run(place: Path, beam_arguments: list[str]) -> Measured:
         from pipeline.train.trainer import train_runs
         from pipeline.train.training_job import TrainingJob, prepare_attempt
 
-        folder, workspace = _dataset(place), place / "one"
+        folder = _dataset(place)
+        workspace = folder.parents[1]
         data = load_dataset(folder)
-        config = fit_to_data(override(find_recipe("article-manual").config, num_steps=1), NUM_PIXELS, NUM_CLASSES, 1)
+        config = fit_to_data(
+            override(find_recipe("article-manual").config, num_steps=1), data.manifest.num_pixels, NUM_CLASSES, 1
+        )
         engine = start_engine(config, "cpu", None, "")
     remove_tree(workspace / "runs")
     remove_tree(workspace / "reports")
@@ -140,7 +145,7 @@ def evaluate_run(place: Path, beam_arguments: list[str]) -> Measured:
 
 
 def _dataset(place: Path) -> Path:
-    return next((place / "one" / "datasets").iterdir())
+    return next(place.glob("*/datasets/*"))
 
 
 def _read_source(place: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -2,10 +2,13 @@
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import click
+import pytest
 import yaml
 from typer.main import get_command
 
@@ -27,6 +30,27 @@ HOPELESS = {DIFFERS} | {
 
 def documents(path: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(path.read_text()))
+
+
+def kustomize(folder: Path) -> list[dict[str, Any]]:
+    """The manifests that kustomize builds from a folder; skips the test where there is no kubectl, which has it."""
+    kubectl = shutil.which("kubectl")
+    if not kubectl:
+        pytest.skip("needs kubectl, which has kustomize")
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def read_environment(file: Path) -> dict[str, str]:
+    """The variables of a file that systemd and kustomize read."""
+    lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def unit_commands(text: str) -> list[list[str]]:
+    """The words of each ExecStart of a systemd unit that is not empty, after the program."""
+    return [line.split()[1:] for line in re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)]
 
 
 def options(name: str) -> dict[str, click.Parameter]:

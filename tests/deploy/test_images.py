@@ -76,8 +76,9 @@ def test_the_image_holds_every_package_of_the_wheel():
 def test_tags_are_backbeams_version():
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert arguments(FLEX)["IMAGE"] == f"backbeam:{version}"
-    assert yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["images"][0]["newTag"] == version
-    for part in ("kubernetes/gpu.yaml", "flink/compose.yaml", "vertex/custom-job.yaml"):
+    images = yaml.safe_load((DEPLOY / "kubernetes" / "image" / "kustomization.yaml").read_text())["images"]
+    assert {image["newTag"] for image in images} == {version}
+    for part in ("flink/compose.yaml", "vertex/custom-job.yaml"):
         found = re.findall(r"backbeam(?:-gpu)?:(\d+\.\d+\.\d+)", (DEPLOY / part).read_text())
         assert set(found) == {version}, part
 

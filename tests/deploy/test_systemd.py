@@ -6,7 +6,7 @@ from configparser import ConfigParser
 
 import pytest
 
-from tests.deploy.parts import DEPLOY, HOPELESS, TOLD_TO_STOP, check_command
+from tests.deploy.parts import DEPLOY, HOPELESS, TOLD_TO_STOP, check_command, unit_commands
 
 FOLDER = DEPLOY / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
@@ -24,18 +24,25 @@ def unit(name):
 SERVICE = unit("backbeam-retrain.service")["Service"]
 
 
-@pytest.fixture
-def installed(tmp_path):
+DROP_INS = sorted((DEPLOY / "own-pictures").glob("*.d/*.conf"))
+
+
+@pytest.fixture(params=["as it is", "with the drop-ins of own-pictures"])
+def installed(request, tmp_path):
     """The units with a program that is there, since systemd looks for it."""
-    for path in FOLDER.glob("backbeam-retrain.*"):
-        program = shutil.which("true")
-        (tmp_path / path.name).write_text(path.read_text().replace("/opt/backbeam/bin/backbeam", program))
+    paths = sorted(FOLDER.glob("backbeam-retrain.*"))
+    if request.param != "as it is":
+        paths += DROP_INS
+    for path in paths:
+        place = tmp_path / path.parent.name / path.name if path.suffix == ".conf" else tmp_path / path.name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(path.read_text().replace("/opt/backbeam/bin/backbeam", shutil.which("true")))
     return tmp_path
 
 
 @needs_systemd
 def test_systemd_verifies_them(installed):
-    units = sorted(installed.glob("backbeam-retrain.*"))
+    units = [path for path in sorted(installed.glob("backbeam-retrain.*")) if path.is_file()]
     done = subprocess.run([ANALYZE, "verify", *units], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -61,4 +68,9 @@ def test_the_command():
     program, *words = SERVICE["ExecStart"].split()
     assert program == "/opt/backbeam/bin/backbeam"
     check_command(words)
-    assert {"--workspace=%S/backbeam/workspace", "--config=%E/backbeam/backbeam.toml"} <= set(words)
+    assert {"--dataset=${BACKBEAM_DATASET}", "--config=%E/backbeam/backbeam.toml"} <= set(words)
+    assert SERVICE["EnvironmentFile"] == "%E/backbeam/backbeam.env"
+    assert "Environment=BACKBEAM_WORKSPACE=%S/backbeam/workspace\n" in (FOLDER / "backbeam-retrain.service").read_text()
+    for path in DROP_INS:
+        for each in unit_commands(path.read_text()):
+            check_command(each)

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.faults.scenarios import COMMANDS, Scenarios, artefacts, committed, faults, fingerprint
+from prometheus_client.parser import text_string_to_metric_families
+
+from pipeline.schedule.metrics_file import HELP
+from tests.faults.scenarios import COMMANDS, FIGURES, UNIQUE, Scenarios, artefacts, committed, faults, fingerprint
 from tests.helpers import Finished
 
 # The failpoint for each mode of failure: killed, one error, or full from that operation on.
@@ -52,7 +55,7 @@ class Harness:
         """
         folder = self._folder / "-".join(map(str, injection))
         self._interrupt(injection, folder)
-        state = (injection.name, fingerprint(folder / "ws"))
+        state = (injection.name, fingerprint(folder / "ws") + str(list_figures(folder)))
         if state not in self._rerun:
             self._rerun.add(state)
             self._check_rerun(injection, folder)
@@ -71,6 +74,7 @@ class Harness:
         check_message(injection, finished, operations[number - 1])
         scenario = self._scenarios.find(name)
         check_unchanged(scenario.files, workspace, COMMANDS[name].replaces)
+        list_figures(folder)  # the file is whole
         faults_now = {fault.replace(str(folder), str(scenario.before)) for fault in faults(workspace)}
         assert faults_now <= scenario.faults, (injection, faults_now)
 
@@ -81,6 +85,8 @@ class Harness:
         expected = self._scenarios.find(injection.name).after
         differing = [path for path in sorted({*found, *expected}) if found.get(path) != expected.get(path)]
         assert not differing, (injection, differing)
+        expected_figures = {FIGURES: 0.0} if COMMANDS[injection.name].warns_about else {}
+        assert list_figures(folder) == expected_figures, injection
 
 
 def check_message(injection: Injection, finished: Finished, operation: str) -> None:
@@ -89,12 +95,39 @@ def check_message(injection: Injection, finished: Finished, operation: str) -> N
         return
     code = getattr(errno, "ENOSPC" if injection.mode == "full" else injection.mode)
     path = operation.split()[-1]
+    warns_about = COMMANDS[injection.name].warns_about
+    if warns_about and warns_about in path:
+        check_warning(injection, finished, warns_about, os.strerror(code))
+        return
     [message] = [line for line in finished.err.splitlines() if line.startswith("backbeam: ")]
     assert (finished.code, finished.out) == (STORAGE, ""), (injection, finished)
     assert message.startswith("backbeam: storage: "), (injection, message)
     assert os.strerror(code) in message, (injection, message)
     assert path in message, (injection, message)
     assert "Traceback" not in finished.err, (injection, finished)
+
+
+def check_warning(injection: Injection, finished: Finished, name: str, reason: str) -> None:
+    """Check that the command has succeeded, and warned about a file that it could not write."""
+    assert (finished.code, bool(finished.out)) == (0, True), (injection, finished)
+    assert [line for line in finished.err.splitlines() if "warning: " in line and name in line and reason in line], (
+        injection,
+        finished,
+    )
+
+
+def list_figures(folder: Path) -> dict[str, float | None]:
+    """Return the exit code in each file of metrics beside the workspace, by name; None for temporary ones."""
+    found = [path for path in sorted(folder.iterdir()) if FIGURES in path.name]
+    return {UNIQUE.sub("*", path.name): read_exit_code(path) if path.name == FIGURES else None for path in found}
+
+
+def read_exit_code(figures: Path) -> float:
+    """Return the exit code in a file of metrics, which must be whole."""
+    families = text_string_to_metric_families(figures.read_text())
+    values = {sample.name: sample.value for family in families for sample in family.samples}
+    assert {name for name in HELP if name.startswith("backbeam_last_")} <= {*values}, figures
+    return values["backbeam_last_exit_code"]
 
 
 def check_unchanged(before: dict[str, bytes], workspace: Path, replaced: tuple[str, ...] = ()) -> None:

@@ -20,6 +20,7 @@ from tests.faults.fork_server import ForkServer
 from tests.helpers import write_digits_with_a_bad_label
 
 DIGITS = "DIGITS"  # a placeholder in arguments for the folder of the source
+FIGURES = "figures.prom"
 
 
 class Command(NamedTuple):
@@ -31,6 +32,7 @@ class Command(NamedTuple):
     damage: Callable[[Path], object] = lambda _: None  # changes the workspace before the command runs
     every: int = 1  # the slow tests interrupt it at one in so many operations
     sample: int = 0  # the same for the fast tests; 0 if only the slow tests interrupt it
+    warns_about: str | None = None  # a file beside the workspace that is only warned about if it cannot be written
 
 
 def _delete_a_shard_and_a_table(workspace: Path) -> None:
@@ -44,9 +46,12 @@ _TRAINING = ("--num-steps", "2000", "--checkpoint-every", "1000")
 
 _RETRAINING = ("--shuffle-seed", "2", "--num-steps", "20", "--warm-start", "--config", "promotion.toml")
 
+_PRUNING = ("--num-steps", "10", "--config", "retention.toml")
+
 _REPLACED = ("slices.parquet", "evaluation.json")  # by an evaluation to which slices are added
 
 _DELETED = ("runs/*/*", "run=*/*", "groups/*")
+_PRUNED = ("champion.json", *_DELETED, "datasets/*/*", "dataset=*/*", "origins/*", "contests/*/*/*")
 
 
 def is_odd(examples: PredictedExamples) -> Any:
@@ -60,6 +65,7 @@ COMMANDS = {
     "evaluate": Command(("evaluate",), "train", sample=200),
     "slices": Command(("evaluate", "--slice", "odd=tests.faults.scenarios:is_odd"), "evaluate", _REPLACED, every=3),
     "report": Command(("report",), "evaluate", sample=3),
+    "report of all": Command(("report", "--all"), "promote", sample=3),
     "learn": Command(("learn",), "evaluate", sample=3),
     "validate": Command(("validate", "--config", "checks.toml"), "evaluate", ("validation.*",)),
     "seeds": Command(("run", *_SOURCE, "--num-steps", "20", "--seeds", "1-2"), "preprocess", every=11),
@@ -68,10 +74,13 @@ COMMANDS = {
     "promote": Command(("promote", "--force", "--why", "it must be"), "evaluate", sample=7),
     "retrain": Command(("retrain", *_SOURCE, *_RETRAINING), "promote", ("champion.json",), every=3),
     "rollback": Command(("rollback", "--to", "1"), "retrain", ("champion.json",)),
+    "retention": Command(("retrain", *_SOURCE, *_PRUNING), "rollback", _PRUNED, every=29),
+    "figures": Command(("run", *_SOURCE, *_TRAINING, "--metrics-file", FIGURES), "evaluate", warns_about=FIGURES),
     "repair": Command(("verify", "--repair"), "evaluate", damage=_delete_a_shard_and_a_table, every=11),
     "migrate": Command(("migrate",), "promote", ("*.json",), damage=write_earlier, sample=9),
 }
 _PROMOTION = "[promotion]\nminimum_gain = -1.0\nsignificance = 1.0\nlargest_class_loss = 1.0\n"
+_RETENTION = f"{_PROMOTION}[retention]\nkeep = 0\n"
 _CHECKS = '[validation.class_balance]\nthreshold = 0.2\nseverity = "warning"\n'
 
 
@@ -115,6 +124,7 @@ class Scenarios:
             before.mkdir()
         (before / "checks.toml").write_text(_CHECKS)
         (before / "promotion.toml").write_text(_PROMOTION)
+        (before / "retention.toml").write_text(_RETENTION)
         command.damage(before / "ws")
         shutil.copytree(before, after)
         log = self._folder / f"{name}.txt"
@@ -169,8 +179,10 @@ def _read_without_times(path: Path) -> Any:
     if path.name == "learning_curve.parquet":
         return repr(pq.read_table(path).drop(["seconds"]).to_pylist())
     data = path.read_bytes()
+    if path.parent.name == "origins":
+        return _drop_times(json.loads(data))
     if "registry" in path.parts and path.suffix == ".json":
-        return _drop_registry_times(json.loads(data))
+        return _drop_times(json.loads(data))
     if path.name != "run.json":
         return data
     record = json.loads(data)
@@ -178,12 +190,12 @@ def _read_without_times(path: Path) -> Any:
     return {name: value for name, value in record.items() if name not in _TIMES}
 
 
-def _drop_registry_times(content: Any) -> Any:
-    """Drop the times of an entry or a pointer, and the digests that depend on them."""
+def _drop_times(content: Any) -> Any:
+    """Drop the times of an entry, a pointer or an origin, and the digests that depend on them."""
     if not isinstance(content, dict):
         return content
-    times = ("when", "since", "previous", "record_sha256")
-    return {name: _drop_registry_times(value) for name, value in content.items() if name not in times}
+    times = ("when", "since", "made", "previous", "record_sha256")
+    return {name: _drop_times(value) for name, value in content.items() if name not in times}
 
 
 _TIMES = {"seconds", "finished", "resumed_at", "record_sha256"}  # of run.json

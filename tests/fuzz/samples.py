@@ -31,6 +31,7 @@ from model.lockstep import begin
 from model.network import Layer
 from model.recipes import RECIPES, TrainingConfig
 from pipeline.train import checkpoints
+from pipeline.train.early_parameters import HalfLayer, encode_early, round_to_halves
 from tests.examples import example, frame
 from tests.fuzz.bounded import SEEDS
 from tests.helpers import Digits, build_everything, images_bytes, labels_bytes
@@ -133,9 +134,16 @@ def _artefacts(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, st
     yield "tfrecord", "sound", encode_examples(Examples(np.arange(6), images.reshape(6, -1), labels.astype(np.int64)))
     layers = (Layer(np.ones((4, 20), np.float32), np.ones(4, np.float32)),)
     yield "parameters", "sound", encode_parameters(layers, {"config": {}, "dataset_digest": "0" * 64})
+    yield "early-parameters", "sound", encode_early({10: _early_layers()}, "run")
     yield "checkpoint", "sound", _checkpoint()
     values = pa.table({"run_id": ["a"] * 3, "value": [1.0, float("nan"), 2.0]})
     yield "table", "sound", _parquet_file(values, write_page_checksum=True)
+
+
+def _early_layers() -> tuple[HalfLayer, ...]:
+    layers = round_to_halves(checkpoint_start()[1].parameters)
+    assert layers
+    return layers
 
 
 def _checkpoint() -> bytes:
@@ -143,7 +151,8 @@ def _checkpoint() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         curve = (Progress(10, 100, 0.5, 3, 10, 1.0),)
-        checkpoints.write_checkpoint(run, config, (), 1, checkpoints.Snapshot(Standing(10, state, (), 0.5), curve))
+        snapshot = checkpoints.Snapshot(Standing(10, state, (), 0.5), curve, early={100: _early_layers()})
+        checkpoints.write_checkpoint(run, config, (), 1, snapshot)
         [path] = (run / "checkpoints").iterdir()
         return path.read_bytes()
 

@@ -28,6 +28,7 @@ from pipeline.sources.tfrecord_source import TfrecordSource
 from pipeline.storage.records import Record
 from pipeline.storage.tables import read_table
 from pipeline.train import checkpoints
+from pipeline.train.early_parameters import decode_early
 from pipeline.train.run_record import RunRecord
 from tests.helpers import Digits
 from tests.hostile.forging import seal
@@ -131,6 +132,14 @@ def parameters(data: bytes) -> None:
         decode_parameters(data)
 
 
+def early_parameters(data: bytes) -> None:
+    from tests.fuzz.samples import checkpoint_start
+
+    config, _ = checkpoint_start()
+    with suppress(CorruptArtefact, UnknownFormat):
+        decode_early(data, Path("input"), config)
+
+
 def checkpoint(data: bytes) -> None:
     """Find and take up the checkpoint of a run; the name states the digest, as that of a forged one would."""
     from tests.fuzz.samples import checkpoint_start
@@ -142,7 +151,7 @@ def checkpoint(data: bytes) -> None:
     place.write_bytes(data)
     try:
         with suppress(CorruptArtefact, UnknownFormat):
-            checkpoints.resume_from(checkpoints.find_newest_checkpoint(folder, config), start)
+            checkpoints.resume_from(checkpoints.find_newest_checkpoint(folder, config), start, config)
     finally:
         place.unlink()
 
@@ -192,7 +201,7 @@ def _use_manifest(manifest: Manifest) -> None:
 
 def _use_run(run: RunRecord) -> None:
     assert run.config.digest
-    assert _is_inside(run.dataset_id, run.run_id, run.parameters.name)
+    assert _is_inside(run.dataset_id, run.run_id, *(each.name for each in run.parameter_files))
     assert all(_is_inside(*str(each.folder(Path(), run.run_id)).split("/"), each.name) for each in run.tables)
 
 
@@ -227,6 +236,7 @@ TARGETS: dict[str, Target] = {
     "table": table,
     "tfrecord": tfrecord,
     "parameters": parameters,
+    "early-parameters": early_parameters,
     "checkpoint": checkpoint,
     "toml": toml,
     "manifest": record_of(Manifest, _use_manifest),

@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 
-from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
+from model.checkpoint import name_parts, restore
 from model.replicas import compile_in_turn, start_engine
+from model.tensor_file import decode_tensors, encode_tensors
 from model.training import State, start_state
 from tests.model.test_replicas import config, digest, train_chunks
 

@@ -75,6 +75,34 @@ def test_chunks_end_at_every_report(num_steps, report_every, num_pixels):
     assert set(range(report_every, num_steps, report_every)) <= ends
 
 
+@given(st.integers(1, 5000), st.integers(1, 2000), st.sets(st.integers(1, 5000), max_size=3), st.data())
+def test_chunks_end_at_early_steps_too_and_are_the_same_from_any_of_their_ends(num_steps, report_every, early, data):
+    early = tuple(sorted(step for step in early if step < num_steps))
+    plan = BatchPlan(1, 10, num_steps, report_every, early_steps=early)
+    lengths = list(chunk_lengths(plan, 784))
+    ends = np.cumsum(lengths).tolist()
+    assert ends[-1] == num_steps
+    assert {*range(report_every, num_steps, report_every), *early} <= {*ends}
+    number = data.draw(st.integers(0, len(lengths) - 1))
+    assert list(chunk_lengths(plan, 784, ends[number])) == lengths[number + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "report_every", "lengths"),
+    [
+        (4000, 100, [100] * 40),
+        (10_000, 200, [100] * 100),  # the default recipe: one program
+        (25_000, 500, [100] * 250),
+        (60_000, 1000, [100] * 10 + [1000] * 59),  # a second program is worth its compilation
+    ],
+)
+def test_chunks_are_short_after_the_early_steps_only_where_that_costs_less_than_another_program(
+    num_steps, report_every, lengths
+):
+    plan = BatchPlan(1, 10, num_steps, report_every, early_steps=(100, 1000))
+    assert list(chunk_lengths(plan, 784)) == lengths
+
+
 def test_memory_of_chunks_without_references_is_reused():
     plan = BatchPlan(1, 10, 600, 10)
     held = []

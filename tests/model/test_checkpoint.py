@@ -4,10 +4,11 @@ import tensorflow as tf
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from model.checkpoint import decode_parameters, decode_tensors, encode_parameters, encode_tensors, name_parts, restore
+from model.checkpoint import decode_parameters, encode_parameters, name_parts, restore
 from model.errors import CorruptArtefact
 from model.network import Layer, initialise
 from model.recipes import RECIPES, override
+from model.tensor_file import decode_tensors, encode_tensors
 from model.training import start_state
 
 PARAMETERS = initialise((6, 4, 3), seed=1)
@@ -99,9 +100,3 @@ def test_state_with_a_missing_or_different_tensor_is_rejected(part, change):
     changed = CHANGES[change](tensors.pop(part))
     with pytest.raises(CorruptArtefact, match=rf"c\.safetensors does not hold {part} as this run has it"):
         restore(STATE, tensors if changed is None else tensors | {part: changed}, "c.safetensors")
-
-
-def test_array_in_column_order_survives_a_round_trip():
-    values = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
-    back = decode_tensors(encode_tensors({"weights": values}, "about"), "it")
-    np.testing.assert_array_equal(back["weights"], values)

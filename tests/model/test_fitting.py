@@ -9,13 +9,14 @@ import pytest
 import tensorflow as tf
 
 from model.batches import BatchPlan, make_chunks
-from model.checkpoint import decode_tensors, encode_tensors, name_parts, restore
+from model.checkpoint import name_parts, restore
 from model.examples import Examples
 from model.fitting import ChunkLoss, Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import begin, compile_run
 from model.network import predict
 from model.reading import SplitReader
 from model.recipes import RECIPES, fit_to_data, override
+from model.tensor_file import decode_tensors, encode_tensors
 from model.training import network_of
 from tests.helpers import Digits
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from model import inference
 from model import network as network_module
-from model.network import build_network, initialise, piece_rows, predict, predict_in_pieces
+from model.network import build_network, initialise, predict, predict_in_pieces
 
 SIZES = (4, 4, 4, 4)  # weights of all layers have one shape, so that equal streams would give equal numbers
 
@@ -25,18 +26,13 @@ def test_initial_parameters_are_pinned(start):
     np.testing.assert_allclose(numbers, PINNED[start], rtol=1e-5)
 
 
-def test_piece_has_an_example_even_if_that_exceeds_the_memory(monkeypatch):
-    monkeypatch.setattr(network_module, "PIECE_BYTES", 1)
-    assert list(piece_rows(initialise(SIZES, 1), 2)) == [slice(0, 1), slice(1, 2)]
-
-
 def test_outputs_do_not_depend_on_the_pieces(monkeypatch):
     network = build_network("sigmoid", "sigmoid", "quadratic")
     parameters = initialise(SIZES, 1)
     images = np.arange(28, dtype=np.uint8).reshape(7, 4)
     whole = predict(network, parameters, images).numpy()
     np.testing.assert_array_equal(predict_in_pieces(network, parameters, images), whole)
-    monkeypatch.setattr(network_module, "PIECE_BYTES", 3 * sum(SIZES) * 4)
+    monkeypatch.setattr(inference, "PIECE_BYTES", 3 * sum(SIZES) * 4)
     seen = []
 
     def predict_few(network, parameters, images):

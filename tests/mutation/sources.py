@@ -20,6 +20,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "model/reading.py": ("tests/model/test_batches.py",),
     "model/recipes.py": ("tests/pipeline/cli/test_config.py",),
     "model/synonyms.py": ("tests/model/test_recipes.py",),
+    "model/tensor_file.py": ("tests/model/test_checkpoint.py",),
     "model/training.py": ("tests/model/test_gradients.py", "tests/model/test_lockstep.py"),
     "pipeline/preprocess/validation_checks.py": (
         "tests/pipeline/preprocess/test_duplicate_images.py",
@@ -42,6 +43,10 @@ SOURCES: dict[str, tuple[str, ...]] = {
     ),
     "pipeline/evaluate/learning_problems.py": (),
     "pipeline/train/run_settings.py": ("tests/pipeline/evaluate/test_learning_problems.py",),
+    "pipeline/train/curve_points.py": (),
+    "pipeline/train/early_parameters.py": (),
+    "pipeline/train/layer_statistics.py": (),
+    "pipeline/train/unit_states.py": ("tests/pipeline/evaluate/test_learning_problems.py",),
     "pipeline/evaluate/slices.py": ("tests/pipeline/evaluate/test_slice_config.py",),
     "pipeline/evaluate/group_counts.py": (
         "tests/pipeline/evaluate/test_slices.py",

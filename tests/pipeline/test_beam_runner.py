@@ -6,15 +6,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadUsage, EngineFailed
-from pipeline.beam_runner import (
-    FlinkCluster,
-    _check_options_known,
-    _find_flink_cluster,
-    _run_to_end,
-    _translate_error,
-    beam_arguments,
-    run_pipeline,
-)
+from pipeline.beam_runner import FlinkCluster, _find_flink_cluster, _run_to_end, _translate_error, run_pipeline
 from pipeline.processes import code_identity
 
 
@@ -43,14 +35,6 @@ def test_a_worker_without_the_driver_s_code_is_reported_with_its_version(message
 def test_other_errors_of_an_engine_keep_their_message():
     problem = _translate_error(RuntimeError("Traceback\nModuleNotFoundError: No module named 'my_slices'\n"))
     assert str(problem) == "the engine failed: RuntimeError: ModuleNotFoundError: No module named 'my_slices'"
-
-
-def test_options_that_only_a_job_server_knows_are_passed_on_with_a_warning(capsys):
-    options = PipelineOptions(beam_arguments(["--runner=FlinkRunner", "--object_reuse", "--fasterCopy=true"]))
-    _check_options_known(options)
-    assert "Beam does not know, and the job server may: --fasterCopy, --object_reuse" in capsys.readouterr().err
-    with pytest.raises(BadUsage, match="does not know: --object_reuse"):
-        _check_options_known(PipelineOptions(beam_arguments(["--object_reuse"])))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import EngineFailed
-from pipeline import beam_workers
+from pipeline import worker_server
 from pipeline.beam_runner import add_workers, run_pipeline
 from pipeline.context import capture_engine_messages
 from pipeline.processes import SameCode, code_digest
@@ -42,6 +42,31 @@ def run_job(folder: Path) -> None:
         run_pipeline(beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create([1]) | beam.Map(SameCode(abs)))
 
 
+@pytest.fixture
+def use_server(monkeypatch):
+    """Return a function that has workers forked by a server of their own, which another command may start."""
+
+    def use(*command):
+        if command:
+            monkeypatch.setattr(worker_server, "COMMAND", command)
+
+    worker_server.close_server()
+    yield use
+    worker_server.close_server()
+
+
+def run_in_workers(folder: Path, code: str, *names: str) -> None:
+    """Run a job that has two workers execute code for each name, with the folder's path as `folder`."""
+
+    def work(name: str) -> None:
+        exec(code, {"folder": folder, "name": name})  # noqa: S102
+
+    with temporary_files_in(folder), capture_engine_messages(folder / "engine.log"):
+        run_pipeline(
+            beam, PipelineOptions, TWO_WORKERS, lambda p: p | beam.Create(names) | beam.Reshuffle() | beam.Map(work)
+        )
+
+
 def descendants(pid: int) -> list[int]:
     listed = subprocess.run([PS, "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
     pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
@@ -63,9 +88,9 @@ def is_alive(pid: int) -> bool:
     ],
     ids=["exits", "killed", "killed by a signal without a name"],
 )
-def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, message, tmp_path, monkeypatch):
+def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, message, tmp_path, use_server):
     script = f"import os, sys; print('from the worker', file=sys.stderr, flush=True); {ending}"
-    monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-S", "-c", script))
+    use_server(sys.executable, "-S", "-c", script)
     started = time.monotonic()
     with pytest.raises(EngineFailed, match=f"the engine failed: a worker process {message}.*engine.log"):
         run_job(tmp_path)
@@ -73,20 +98,72 @@ def test_a_worker_that_ends_before_it_connects_fails_the_job(ending, message, tm
     assert "from the worker" in (tmp_path / "engine.log").read_text()
 
 
-def test_a_worker_that_cannot_be_started_fails_the_job(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(beam_workers, "COMMAND", (str(tmp_path / "missing"),))
+def test_a_worker_that_cannot_be_started_fails_the_job(tmp_path, use_server, caplog):
+    use_server(str(tmp_path / "missing"))
     with pytest.raises(EngineFailed, match="No such file or directory"):
         run_job(tmp_path)
     assert "Error closing" not in caplog.text  # Beam logs what stop_worker raises
 
 
+NOTE_PROCESS = """
+import os, pathlib, tempfile
+text = f"{os.getppid()} {os.getcwd()} {tempfile.gettempdir()} {os.environ['BACKBEAM_NOTE']}"
+(folder / name).write_text(text)
+"""
+
+
+@pytest.mark.thorough  # a server imports Beam
+def test_workers_are_forked_by_one_server_and_have_the_drivers_environment_of_the_job(
+    tmp_path, monkeypatch, use_server
+):
+    found = []
+    for job in ("first", "second"):
+        folder = tmp_path / job
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("BACKBEAM_NOTE", job)
+        run_in_workers(folder, NOTE_PROCESS, "note")
+        found.append((folder / "note").read_text().split())
+        temporary = str(folder / "tmp")
+        assert found[-1][1:] == [str(folder), found[-1][2], job]
+        assert found[-1][2].startswith(str(folder)), temporary
+    servers = {server for server, *_ in found}
+    assert len(servers) == 1
+    assert servers < set(map(str, descendants(os.getpid())))
+
+
+@pytest.mark.thorough  # a server imports Beam
+def test_a_worker_that_is_killed_at_work_fails_the_job_and_the_next_has_a_new_one(tmp_path, use_server):
+    with pytest.raises(EngineFailed, match="the engine failed: "):
+        run_in_workers(tmp_path, "import os; os.kill(os.getpid(), 9)", "a")
+    run_in_workers(tmp_path, "(folder / name).touch()", "note")
+    assert (tmp_path / "note").exists()
+
+
+@pytest.mark.thorough  # two servers import Beam
+def test_a_server_that_was_killed_between_jobs_is_replaced(tmp_path, use_server):
+    note_server = "import os; (folder / name).write_text(str(os.getppid()))"
+    run_in_workers(tmp_path, note_server, "first")
+    os.kill(int((tmp_path / "first").read_text()), signal.SIGKILL)
+    worker_server._started[0].wait()
+    run_in_workers(tmp_path, note_server, "second")
+    assert (tmp_path / "first").read_text() != (tmp_path / "second").read_text()
+
+
+@pytest.mark.thorough  # two servers import Beam
+def test_where_forking_is_not_safe_each_worker_has_a_server_of_its_own(tmp_path, monkeypatch, use_server):
+    monkeypatch.setattr(worker_server, "FORKS", False)
+    run_in_workers(tmp_path, "import os; (folder / name).write_text(str(os.getppid()))", *map(str, range(20)))
+    assert {path.read_text() for path in tmp_path.glob("[0-9]*")} == {str(os.getpid())}
+
+
 @pytest.mark.slow  # a worker imports Beam
-def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, monkeypatch):
+def test_a_worker_with_other_code_than_its_driver_fails_the_job(tmp_path, use_server):
     script = (
         "import runpy; from pipeline import processes; processes.code_digest = lambda: 'f' * 64; "
-        "runpy.run_module('pipeline.beam_workers', run_name='__main__')"
+        "runpy.run_module('pipeline.worker_server', run_name='__main__')"
     )
-    monkeypatch.setattr(beam_workers, "COMMAND", (sys.executable, "-c", script))
+    use_server(sys.executable, "-c", script)
     own = f"backbeam {version('backbeam')} (code digest"
     expected = (
         rf"a worker runs {re.escape(own)} ffffffffffff\) from .*, the driver {re.escape(own)} {code_digest()[:12]}"

@@ -1,5 +1,5 @@
 /* The state of the inspector in the fragment of the page's address, such as #example=test:42&stage=7&train=20x10x5x0.5xmanual:
-   the example, the stage counted from 1, `from=trained` if training did not begin with the run's start, and the steps, as
+   the example, the stage counted from 1, `from=trained` or `from=100`, a step of the run, if training did not begin with the run's start, and the steps, as
    count, batch size, rate of the weights, rate of the biases and rule, once for each change of these settings. An address without
    a stage is a link to an example, which leaves the parameters as they are: its steps are null. */
 export const address = (() => {
@@ -28,7 +28,7 @@ export const address = (() => {
     return {
       example: name.includes(":") ? name : `test:${name}`,
       stage: Math.max(1, Math.trunc(Number(given.get("stage"))) || 1),
-      from: given.get("from") === "trained" ? "trained" : "start",
+      from: /^(trained|\d+)$/.test(given.get("from")) ? given.get("from") : "start",
       steps: given.has("stage") ? parseTraining(given.get("train")) : null,
     };
   }
@@ -37,7 +37,7 @@ export const address = (() => {
   function format({ example, stage, from, steps }) {
     if (total(steps) > MOST_STEPS) return `#example=${example}`;
     const parts = [`example=${example}`, `stage=${stage}`];
-    if (from === "trained") parts.push("from=trained");
+    if (from !== "start") parts.push(`from=${from}`);
     const told = steps.map(({ count, settings: s }) => [count, s.batch_size, s.weights_rate, s.biases_rate, s.rule].join("x"));
     if (told.length) parts.push(`train=${told.join(",")}`);
     return `#${parts.join("&")}`;

@@ -1,4 +1,5 @@
 import { network } from "./network.js";
+import { points } from "./points.js";
 import { start } from "./start.js";
 
 /* The model and the examples of the page, from the data that pipeline/report/backprop_inspector.py embeds. */
@@ -16,6 +17,7 @@ export const pageModel = (() => {
       width: data.width,
       trained,
       start: drawn,
+      origins: { start: drawn, trained, ...points.decode(data) }, // what training may begin with
       layers: drawn ?? trained,
       settings: {},
     };

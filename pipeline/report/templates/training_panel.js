@@ -32,7 +32,7 @@ export const trainingPanel = (() => {
   function reset(panel) {
     const { model } = panel;
     stop(panel);
-    model.layers = byId("origin").value === "start" ? model.start : model.trained;
+    model.layers = model.origins[byId("origin").value];
     panel.trainer = training.makeTrainer(model.config, model.layers, model.examples.train);
     panel.history = [];
     panel.loss.clear();
@@ -101,7 +101,7 @@ export const trainingPanel = (() => {
   // Begin anew, and take steps with the settings that they were taken with, as in address.js.
   function repeat(panel, from, steps) {
     const { model } = panel;
-    if (model.start !== null) byId("origin").value = from;
+    if (model.origins[from]) byId("origin").value = from;
     reset(panel);
     for (const { count, settings } of steps) {
       for (const name of RATES) byId(name).value = Math.log2(settings[name] / model.config[name]);
@@ -151,7 +151,10 @@ export const trainingPanel = (() => {
     byId("charts").replaceChildren(panel.loss.element, panel.right.element);
     byId("batch_size").value = Math.min(model.config.batch_size, MOST_BATCH);
     if (model.config.step === "autodiff") byId("rule").value = "autodiff";
-    if (model.start === null) byId("origin").querySelector("[value=start]").remove();
+    if (model.start === null) {
+      byId("origin").querySelector("[value=start]").remove();
+      byId("origin").value = "trained";
+    }
     readSettings(model);
     listen(panel);
     return Object.assign(panel, {

@@ -10,7 +10,9 @@ import signal
 import sys
 
 WRITES, KILL, FAIL = (os.environ.get(f"BACKBEAM_PROBE_{name}") for name in ("WRITES", "KILL", "FAIL"))
-IS_WORKER = any(name in argument for argument in sys.orig_argv for name in ("sdk_worker", "beam_workers", "run_staged"))
+IS_WORKER = any(
+    name in argument for argument in sys.orig_argv for name in ("sdk_worker", "worker_server", "run_staged")
+)
 
 
 def _note(event, arguments):

@@ -25,6 +25,15 @@ def test_help_imports_neither_tensorflow_nor_beam():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_trained_models_are_used_without_tensorflow():
+    """It takes seconds to import, in every worker, and 700 MiB."""
+    modules = (
+        "pipeline.evaluate.beam_job, pipeline.evaluate.predict, pipeline.report.run_page, pipeline.registry.retrain"
+    )
+    code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
 def test_workspace_of_the_environment_is_used_and_may_hold_no_secret(tmp_path):
     environment = {"BACKBEAM_WORKSPACE": str(tmp_path / "elsewhere"), "TERMINAL_WIDTH": "400"}
     assert str(tmp_path / "elsewhere") in run_in_process("runs", environment=environment).err

@@ -37,6 +37,14 @@ def end_with(problem, *received, after=None):
     return ended.value.code
 
 
+def test_deleted_current_folder_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = run_main(monkeypatch, capsys, "runs")
+    assert (code, err) == (5, "backbeam: storage: the current folder was deleted: change to one that exists\n")
+
+
 def test_error_is_an_object(tmp_path, monkeypatch, capsys):
     (tmp_path / "runs").mkdir()
     arguments = ("champion", "--workspace", str(tmp_path), "--json")
@@ -52,10 +60,14 @@ def test_error_is_an_object(tmp_path, monkeypatch, capsys):
     ("arguments", "message", "hint"),
     [
         ("run --seed x --json", "Invalid value for '--seed': ", "backbeam run --help"),
-        ("promote --force --json", "Invalid value: --force needs --why", "backbeam promote --help"),
+        ("promote --force --json", "--force needs --why", "backbeam promote --help"),
         ("compare --json", "Missing argument 'A'", "backbeam compare --help"),
         ("nonsense --json", "No such command 'nonsense'", "backbeam --help"),
         ("runs --zzz --json", "runs: no such option: '--zzz'", None),
+        ("--zzz --json", "No such option: --zzz", "backbeam --help"),
+        ("runs --log-format jsn --json", "Invalid value for '--log-format': ", "backbeam runs --help"),
+        ("schedule --cron @daily --seed x --json", "Invalid value for '--seed': ", "backbeam retrain --help"),
+        ("schedule --json", "--cron is missing: say when to run", "backbeam schedule --help"),
     ],
 )
 def test_usage_error_is_an_object(arguments, message, hint, monkeypatch, capsys):
@@ -63,7 +75,15 @@ def test_usage_error_is_an_object(arguments, message, hint, monkeypatch, capsys)
     error = json.loads(out)["error"]
     assert (code, error["code"], error["kind"], error["hint"]) == (2, 2, "BadUsage", hint)
     assert error["message"].startswith(message)
-    assert message.split(":")[0] in " ".join(err.split())
+    assert err == f"backbeam: {error['message']}\n"
+    assert (hint or "") in error["message"]
+    assert run_main(monkeypatch, capsys, *arguments.split()[:-1])[1:] == ("", err)
+
+
+def test_without_a_command_only_the_help_is_shown(monkeypatch, capsys):
+    code, out, err = run_main(monkeypatch, capsys)
+    assert (code, "Usage: backbeam" in out + err) == (2, True)
+    assert "backbeam: " not in out + err
 
 
 def test_storage_failures_and_signals_are_objects(capsys):

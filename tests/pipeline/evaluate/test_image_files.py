@@ -98,6 +98,7 @@ def test_pictures_of_rows_are_prepared_as_pictures_are(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (b"", "images: an empty file: neither a picture"),
         (parquet_bytes(columns_of(24)), "24 columns of numbers, expected 20 pixels, 5 x 4 as the run's data set"),
         (parquet_bytes(pa.table({"image": FLAT[:, :9].tolist()})), "row 0: an image of 9 pixels, expected 20"),
         (parquet_bytes(rows_table([png(IMAGES[0]), None], [0, 0])), "images, row 1: there are no bytes of a picture"),
@@ -115,6 +116,11 @@ def test_pictures_of_rows_are_prepared_as_pictures_are(tmp_path):
 def test_file_without_images_for_the_model_is_refused(data, message, tmp_path):
     with pytest.raises(BadInput, match=message):
         read(tmp_path, data)
+
+
+def test_folder_is_refused_with_advice(tmp_path):
+    with pytest.raises(BadInput, match=r": a folder: name the files in it, such as .*/\*"):
+        list(read_items(str(tmp_path), MODEL))
 
 
 def test_row_without_a_picture_is_refused_and_named(tmp_path):

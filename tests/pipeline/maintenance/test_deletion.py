@@ -1,17 +1,21 @@
 """`prune`, `rm` and `du` on a workspace with every kind of artefact."""
 
+import json
+import os
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
-from model.errors import BadUsage
+from model.errors import BadUsage, CorruptArtefact, StorageFailed
 from pipeline.maintenance import deletion
 from pipeline.maintenance.disk_usage import list_usage
 from pipeline.maintenance.retention_config import Retention
 from pipeline.maintenance.verify import find_scope, verify
+from pipeline.preprocess.provenance import find_time_made, load_origin, origin_path
 from pipeline.registry.history import deletion_mark, find_champion, load_history
 from pipeline.storage import local_disk
 from pipeline.storage.lock import lock_workspace
@@ -263,6 +267,77 @@ def test_retrain_prunes_after_its_decision_if_the_configuration_says_so(everythi
     assert done.json["deleted"] == [f"runs/{earlier}"]
     assert (workspace / "runs" / done.json["run_id"] / "run.json").exists()
     assert [entry.action for entry in load_history(workspace)][-2:] == ["retrain", "prune"]
+    assert done.json["retention_failure"] is None
     again = run_in_process("retrain", "--workspace", workspace, *options)
     assert (again.code, again.json["outcome"], again.json["deleted"]) == (0, "unchanged", [])
     assert run_in_process("verify", workspace).code == 0
+
+
+@pytest.mark.thorough
+def test_a_decision_stands_if_a_damaged_record_of_another_run_keeps_retrain_from_deleting(
+    everything, workspace, tmp_path
+):
+    (tmp_path / "backbeam.toml").write_text("[retention]\nkeep = 0\n")
+    figures = tmp_path / "figures.prom"
+    [record] = workspace.glob("runs/article-manual-seed2-*/run.json")
+    sound = record.read_bytes()
+    record.write_bytes(sound[:-9])
+    options = ("--dataset", everything / "others", "--num-steps", 20, "--seed", 4, "--json")
+    options += ("--config", tmp_path / "backbeam.toml", "--metrics-file", figures)
+    lines = ("--log-format", "json", "--log-file", tmp_path / "log")
+    done = run_in_process("retrain", "--workspace", workspace, *options, *lines)
+    assert (done.code, done.json["outcome"], done.json["deleted"]) == (0, "kept", []), done.err
+    assert [entry.action for entry in load_history(workspace)][-1] == "retrain"
+    [event] = [json.loads(line) for line in done.err.splitlines() if "retention_failed" in line]
+    assert (event["level"], event["code"], event["kind"]) == ("warning", 4, "CorruptArtefact")
+    for text in (str(record), "the decision stands", "backbeam verify"):
+        assert text in event["message"]
+    assert done.json["retention_failure"].startswith(f"{record} is corrupt")
+    assert re.search(r"^backbeam_retention_failed\{.*\} 1\.0$", figures.read_text(), re.MULTILINE)
+    record.write_bytes(sound)
+    again = run_in_process("retrain", "--workspace", workspace, *options)
+    assert (again.code, again.json["outcome"], again.json["retention_failure"]) == (0, "unchanged", None)
+    assert again.json["deleted"]
+    assert re.search(r"^backbeam_retention_failed\{.*\} 0\.0$", figures.read_text(), re.MULTILINE)
+
+
+def test_a_disk_that_refuses_ends_a_retraining_that_deletes_as_any_other_command(workspace, monkeypatch):
+    def refuse(*_, **__):
+        raise StorageFailed("full")
+
+    monkeypatch.setattr(deletion, "_name_kept_by_retrain", lambda *_: {})
+    monkeypatch.setattr(deletion, "prune", refuse)
+    with pytest.raises(StorageFailed):
+        deletion.prune_after_retrain(workspace, Retention(keep=0), MagicMock(), MagicMock())
+
+
+def test_the_age_of_a_data_set_is_recorded_and_survives_a_copy(workspace, tmp_path):
+    [folder] = workspace.glob("datasets/others-*")
+    made = find_time_made(workspace, folder.name)
+    copy = shutil.copytree(workspace, tmp_path / "copy", copy_function=shutil.copyfile)  # without times
+    os.utime(copy / "datasets" / folder.name / "manifest.json", (0, 0))
+    assert find_time_made(copy, folder.name) == made
+    items = {item.name: item.when for item in list_usage(copy, Retention(keep=0))}
+    assert items[f"datasets/{folder.name}"] == made
+
+
+def test_the_age_of_a_data_set_of_an_earlier_version_is_that_of_its_manifest_until_it_is_recorded(
+    everything, workspace
+):
+    [folder] = workspace.glob("datasets/others-*")
+    path = origin_path(workspace, folder.name)
+    path.write_bytes(load_origin(workspace, folder.name).model_copy(update={"made": None}).to_json())
+    os.utime(folder / "manifest.json", (0, 0))
+    assert find_time_made(workspace, folder.name) == "1970-01-01T00:00:00.000+00:00"
+    preprocess = ("preprocess", everything / "others", "--workspace", workspace)
+    assert run_in_process(*preprocess).code == 0
+    os.utime(folder / "manifest.json")
+    assert find_time_made(workspace, folder.name) == "1970-01-01T00:00:00.000+00:00"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CorruptArtefact, match="origins"):
+        deletion.prune(workspace, Retention(keep=0), dry_run=True)
+    path.unlink()
+    assert find_time_made(workspace, folder.name) > "2026"
+    shutil.rmtree(folder)
+    assert run_in_process(*preprocess).code == 0
+    assert find_time_made(workspace, folder.name) > "2026"

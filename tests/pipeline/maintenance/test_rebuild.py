@@ -54,13 +54,13 @@ def test_repair_finds_moved_sources_by_their_content(tmp_path):
     assert contents(tmp_path / "ws") == before
 
 
-@pytest.mark.parametrize("layout", ["idx", "rows"])
+@pytest.mark.parametrize("layout", ["idx", "rows", "lines", "records"])
 @pytest.mark.thorough
 def test_a_large_data_set_that_was_identified_without_pieces_is_made_again(layout, tmp_path, monkeypatch):
     source = WRITERS[layout](tmp_path / "digits")
     earlier = build(tmp_path / "ws", source)
-    monkeypatch.setattr(scan_tasks, "PIECE_EXAMPLES", 8)
-    monkeypatch.setattr(scan_tasks, "WHOLE_EXAMPLES", 30)
+    for name, value in (("PIECE_EXAMPLES", 8), ("WHOLE_EXAMPLES", 32), ("PIECE_BYTES", 400), ("WHOLE_BYTES", 1600)):
+        monkeypatch.setattr(scan_tasks, name, value)
     later = build(tmp_path / "later", source)
     assert later.folder.name != earlier.folder.name
     rebuilt = rebuild_dataset(tmp_path / "ws", earlier.folder.name, tmp_path / "scratch")

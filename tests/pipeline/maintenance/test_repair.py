@@ -56,6 +56,29 @@ def test_damaged_files_and_no_others_are_restored_byte_by_byte(damages, workspac
     assert {key for key in old if old[key] != new[key]} == ({"tables", "record_sha256"} if with_times else set())
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", ["early parameters", "layer statistics"])
+def test_what_a_run_keeps_of_its_training_is_verified_and_restored(kind, tmp_path):
+    place = ("--workspace", tmp_path / "ws")
+    source = Digits().write(tmp_path / "digits")
+    for command in (("preprocess", "--dataset", source), ("train", "--num-steps", 150)):
+        done = run_in_process(*command, *place)
+        assert done.code == 0, done.err
+    pattern = {
+        "early parameters": "runs/*/early-parameters.safetensors",
+        "layer statistics": "reports/layer_s*/*/*.parquet",
+    }
+    [path] = (tmp_path / "ws").glob(pattern[kind])
+    before = path.read_bytes()
+    damage(path, "flip a bit")
+    found = run_in_process("verify", tmp_path / "ws", "--json")
+    assert found.code == 4
+    assert str(path) in found.err
+    repaired = run_in_process("verify", tmp_path / "ws", "--repair", "--json")
+    assert repaired.code == 0, repaired.err
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(("how", "difference"), [("delete", "SHA-256 [0-9a-f]{64}"), ("keep", "by up to 0.25")])
 def test_retraining_that_gives_other_parameters_changes_nothing(how, difference, workspace, tmp_path, monkeypatch):
     run = find(workspace, "run").parent

@@ -37,6 +37,20 @@ def test_a_run_is_reproduced_and_its_workspace_is_unchanged(seeds_run):
     assert contents(seeds_run) == before
 
 
+@pytest.mark.thorough
+def test_a_run_of_an_earlier_version_is_reproduced_without_what_it_did_not_keep(seeds_run, tmp_path):
+    workspace = shutil.copytree(seeds_run, tmp_path / "ws")
+    [folder] = workspace.glob("runs/*seed1*")
+    run = load_run(folder)
+    tables = tuple(table for table in run.tables if table.table != "layer_statistics")
+    rewrite_record(folder, tables=tables, early_parameters=None)
+    shutil.rmtree(workspace / "reports" / "layer_statistics")
+    done = reproduce(workspace)
+    assert done.code == 0, done.err
+    assert done.json["equal"]
+    assert "layer_statistics" not in done.out
+
+
 def test_different_artefacts_and_conditions_are_reported(seeds_run, tmp_path):
     workspace = shutil.copytree(seeds_run, tmp_path / "ws")
     [folder] = workspace.glob("runs/*seed1*")

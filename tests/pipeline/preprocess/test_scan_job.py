@@ -54,7 +54,7 @@ def test_workers_find_what_one_process_finds(layout, small_tasks, tmp_path, monk
     monkeypatch.setattr(scan_job, "run_tasks", lambda *arguments: ran.append(1) or run_tasks(*arguments))
     with open_task_runner(StageContext(tmp_path / "ws", add_workers((), 2))) as map_tasks:
         found = scan_source(source, map_tasks=map_tasks)
-    assert ran == [1]
+    assert len(ran) == (2 if "records" in layout else 1)  # which are measured first
     assert found == scan_source(source)
     assert contents(tmp_path / "ws") == {}
 

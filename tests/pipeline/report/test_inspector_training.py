@@ -8,8 +8,9 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from pipeline.train.early_parameters import decode_early
 from tests import browser
-from tests.browser import inspector, press
+from tests.browser import inspector, press, values_in
 
 WAIT = 20  # seconds at most
 
@@ -46,6 +47,44 @@ def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
     assert count > 20
     Select(inspector(driver, "origin")).select_by_value("trained")
     assert driver.execute_script(losses) < before
+    assert driver.get_log("browser") == []
+
+
+def test_training_starts_from_a_stored_step_of_the_run(digits, driver):
+    page, model = digits
+    file = model.run.early_parameters
+    early = decode_early(file.read(model.folder), model.folder / file.name, model.run.config)
+    browser.show(driver, page)
+    origin = Select(inspector(driver, "origin"))
+    assert [option.text for option in origin.options] == [
+        *("the run's start, step 0", "step 100 of the run", "step 1,000 of the run", "the trained network")
+    ]
+    losses = []
+    for name in ("start", "100", "1000", "trained"):
+        Select(inspector(driver, "origin")).select_by_value(name)
+        found = values_in(
+            driver,
+            "const { model } = inspector.started;"
+            "const { loss } = training.evaluate(model.config, model.layers, model.examples.train);"
+            "return { loss, layers: model.layers };",
+        )
+        losses.append(found["loss"])
+        for layer, expected in zip(found["layers"], early.get(int(name) if name.isdigit() else 0, ()), strict=False):
+            assert layer["weights"] == expected.weights.ravel().tolist()
+            assert layer["biases"] == expected.biases.tolist()
+    assert losses == sorted(losses, reverse=True)
+    Select(inspector(driver, "origin")).select_by_value("100")
+    press(driver, "ten")
+    assert "&from=100&train=10x10x5x0.5xmanual" in driver.current_url
+    address = driver.current_url
+    shown = inspector(driver, "trained").text
+    driver.get("about:blank")
+    driver.get(address)
+    assert inspector(driver, "origin").get_attribute("value") == "100"
+    assert inspector(driver, "trained").text == shown
+    driver.get("about:blank")
+    driver.get(address.replace("from=100", "from=7"))  # no such step: the choice stays as it is
+    assert inspector(driver, "origin").get_attribute("value") == "start"
     assert driver.get_log("browser") == []
 
 

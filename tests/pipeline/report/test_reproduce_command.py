@@ -8,7 +8,7 @@ from model.errors import CorruptArtefact
 from model.recipes import RECIPES, fit_to_data, override
 from pipeline.cli.config import resolve_training
 from pipeline.evaluate.evaluated_runs import EvaluatedRun, find_evaluated
-from pipeline.preprocess.provenance import Origin, origin_path, write_origin
+from pipeline.preprocess.provenance import Origin, origin_path
 from pipeline.report.reproduce_command import CONFIG_FILE, describe_reproduction, format_config
 
 CHANGES = (
@@ -46,7 +46,9 @@ def test_the_command_has_the_recorded_options_and_slices(evaluated, tmp_path):
         image_size=(28, 20),
         class_names=("b", "a"),
     )
-    write_origin(tmp_path, origin)
+    path = origin_path(tmp_path, origin.dataset_id)
+    path.parent.mkdir()
+    path.write_bytes(origin.to_json())
     reproduction = describe_reproduction(evaluated._replace(workspace=tmp_path, evaluation=sliced))
     assert shlex.split(reproduction.command) == [
         *("backbeam", "run", "--dataset", "/data/one", "--dataset", "gs://bucket/two of them"),

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.evaluate.hidden_units import read_layers
+from model.checkpoint import decode_parameters
 from pipeline.evaluate.metrics import wilson
 from pipeline.evaluate.table_reader import read_rows
 from pipeline.sources.catalog import EMBEDDED
+from pipeline.train.early_parameters import decode_early
 from pipeline.train.run_lookup import find_model
 from tests.helpers import Digits, run_in_process
 from tests.pages import HOSTILE, read_page
@@ -28,6 +29,7 @@ SECTIONS = (
         "inspector",
         "figures",
         "learning",
+        "layers",
         "confusion",
         "classes",
         "calibration",
@@ -96,7 +98,7 @@ def test_the_page_has_every_section_and_is_self_contained(written, page):
     assert [each["href"] for each in page.all("a") if "example=" not in each["href"]][1:] == [
         f"#{name}" for name in SECTIONS
     ]
-    assert Path(written[0]["path"]).stat().st_size == written[0]["num_bytes"] < 700_000
+    assert Path(written[0]["path"]).stat().st_size == written[0]["num_bytes"] < 850_000
     check_self_contained(written[0]["path"], page)
 
 
@@ -158,9 +160,30 @@ def test_other_sections_equal_the_tables(page, digits_run, run_id):
     assert [row[3] for row in page.rows("learning")[1:]] == [str(row["num_correct"]) for row in curve]
 
 
+def test_each_layer_has_charts_of_its_table(page, digits_run, run_id):
+    section = page.by_id("layers")["text"]
+    assert "Measured on 100 train examples." in section
+    for title in ("Layer 1, hidden: 30 units", "Layer 2, the output: 10 units"):
+        assert title in section
+    charts = [each["aria-label"] for each in page.all("svg", "layers") if each.get("role") == "img"]
+    assert [text.partition(".")[0] for text in charts] == 2 * [
+        "Weights",
+        "Activations",
+        "Gradients",
+        "Dead and saturated units",
+    ]
+    rows = read_rows(digits_run, "layer_statistics", run_id).to_pylist()
+    last = [row for row in rows if row["layer"] == 2][-1]
+    for text, name in zip(charts[4:6], ("weights", "activations"), strict=True):
+        assert f"to {last[name][3]:,.6g} at 10,000 (steps)" in text
+    assert f"to {last['gradients'][3]:.2g} at 10,000 (steps)" in charts[6]
+    assert f"dead: share of the units, from 0 % at 0 (steps) to {10 * last['num_dead_units']} % at 10,000" in charts[7]
+    assert len(page.all("path", "layers")) == 2 * (3 * (3 + 1) + 2) + 2  # bands and a median; two lines; the legend
+
+
 def test_charts_and_images_have_text_alternatives(page):
     charts = [each for each in page.all("svg") if each.get("role") == "img"]
-    assert len(charts) == 3
+    assert len(charts) == 3 + 2 * 4  # four of each layer
     described = r"Loss while training\. mean loss since the last report, from 0\.\d+ at 200 \(steps\) to 0"
     assert re.match(described, charts[0]["aria-label"])
     assert all(each["alt"] for each in page.all("img"))
@@ -181,7 +204,7 @@ def test_the_most_confident_mistakes_are_shown_as_images(page, digits_run, run_i
 
 def test_first_layer_weights_are_shown_as_images(page, digits_run, run_id):
     model = find_model(digits_run, run_id)
-    weights, _ = read_layers(model.run.parameters.read(model.folder))[0]
+    weights, _ = decode_parameters(model.run.parameters.read(model.folder))[0]
     full = np.quantile(np.abs(weights), 0.995)
     shown = page.all("img", "weights")
     assert len(shown) == len(weights) == 30
@@ -194,9 +217,16 @@ def test_first_layer_weights_are_shown_as_images(page, digits_run, run_id):
 def test_the_inspector_has_the_parameters_and_examples_of_every_class(page, digits_run, run_id):
     data = json.loads(page.by_id("inspector-data")["text"])
     model = find_model(digits_run, run_id)
-    layers = read_layers(model.run.parameters.read(model.folder))
+    layers = decode_parameters(model.run.parameters.read(model.folder))
     flat = np.concatenate([part.reshape(-1) for layer in layers for part in layer])
     assert base64.b64decode(data["parameters"]) == flat.astype("<f4").tobytes()
+    file = model.run.early_parameters
+    early = decode_early(file.read(model.folder), model.folder / file.name, model.run.config)
+    assert [point["step"] for point in data["points"]] == [100, 1000]
+    for point in data["points"]:
+        flat = np.concatenate([part.reshape(-1) for layer in early[point["step"]] for part in layer])
+        assert base64.b64decode(point["parameters"]) == flat.tobytes()
+        assert len(point["parameters"]) < 500_000  # both below 1 MB
     assert data["config"]["weights_rate"] == 5.0
     shown = data["test"]
     assert len(base64.b64decode(data["images"])) == 784 * (len(data["train"]) + len(shown))

@@ -1,6 +1,8 @@
 """CSV files of pixels and of paths."""
 
 import gzip
+import re
+import shutil
 from contextlib import ExitStack
 
 import numpy as np
@@ -173,6 +175,15 @@ def test_files_of_different_columns_are_rejected(tmp_path):
 
 
 @pytest.mark.parametrize("header", [True, False])
+def test_test_file_without_labels_is_refused_with_advice(header, tmp_path):
+    edit(write_csv(tmp_path, header=header), "test", lambda text: re.sub(r"(?m)^\w+,", "", text))
+    with pytest.raises(
+        BadInput, match=r"test\.csv: it has no labels: .* give --dataset .*train\.csv --test-share 0\.2"
+    ):
+        scan_folder(tmp_path, image_size=(5, 4))
+
+
+@pytest.mark.parametrize("header", [True, False])
 def test_images_are_read_with_labels_or_without(header, tmp_path):
     rows = [line.split(",") for line in lines_of(Digits(), "test", header=header).splitlines()]
     images = Digits().split(1, 20)[0]
@@ -241,6 +252,21 @@ def test_pictures_are_found_by_their_paths(below, tmp_path):
     assert scans.class_names == ("maybe", "no", "yes")
     assert np.array_equal(found[1], images.reshape(60, -1))
     assert found[2].tolist() == [(1, 2, 0)[label] for label in labels]
+
+
+def test_pictures_of_a_file_to_predict_are_found_where_preprocessing_found_them(tmp_path, capsys):
+    (tmp_path / "train").mkdir()
+    for number, data in enumerate(split_of(Digits(), "train")[0]):
+        (tmp_path / "train" / f"{number}.png").write_bytes(data)
+    file = tmp_path / "labels.csv"
+    file.write_text("file_name,label\n" + "".join(f"{number}.png,{number % 3}\n" for number in range(60)))
+    assert read_reasons(scan_folder(file, test_share=0.3), "train") == {}
+    found = read_images(file, (5, 4), NamedColumns(), transposed=False)
+    assert [image.data for image in found] == split_of(Digits(), "train")[0]
+    assert capsys.readouterr().err == ""
+    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    list(read_images(file, (5, 4), NamedColumns(), transposed=False))
+    assert "its pictures are taken from" in capsys.readouterr().err
 
 
 def test_of_several_sources_a_file_of_paths_is_not_transposed(tmp_path, capsys):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
+from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.provenance import Origin, options_given
 from pipeline.sources.blocks import ExampleFormat, choose_class_names
 from pipeline.sources.catalog import FILE_NAMES
 from pipeline.sources.source_lookup import find_source, scan_source
-from tests.helpers import Digits, labels_bytes, write_files
+from tests.helpers import Digits, labels_bytes, run_in_process, write_files
 from tests.pictures import write_rows, write_tree
 
 TRAIN = np.arange(60) % 3 + 1
@@ -65,6 +66,25 @@ def test_named_classes_begin_at_0(tmp_path):
         read(write_tree(tmp_path / "tree"), tmp_path, first_label=1)
     with pytest.raises(BadInput, match="none is 0, 2, 3; say how many classes there are with --num-classes, and"):
         choose_class_names(None, {1, 2, 4} - {2}, None, "x")
+
+
+@pytest.mark.thorough
+def test_first_label_goes_to_those_of_several_sources_that_do_not_name_their_classes(tmp_path):
+    idx = write_idx(tmp_path / "letters")
+    tree = write_tree(tmp_path / "tree", Shifted())
+    place = ("--workspace", tmp_path / "ws")
+    done = run_in_process("preprocess", tree, idx, *place, "--first-label", 1, "-q")
+    assert done.code == 0, done.err
+    assert "is read without --first-label, which goes to other sources: it names its classes" in done.err
+    [manifest] = (load_dataset(folder).manifest for folder in tmp_path.glob("ws/datasets/tree-and-*"))
+    assert manifest.class_names == ("1", "2", "3")
+    for shard in tmp_path.glob("ws/datasets/tree-*/train-*"):
+        shard.unlink()
+    assert run_in_process("verify", "--repair", *place).code == 0
+    refused = run_in_process(
+        "preprocess", tree, write_tree(tmp_path / "x", Shifted(seed=1)), *place, "--first-label", 1, "-q"
+    )
+    assert (refused.code, "--first-label fits none of the sources" in refused.err) == (2, True)
 
 
 def test_origin_keeps_the_first_label():

@@ -28,6 +28,14 @@ FOUND = {
     "tables": (tables, r"found 4 CSV files \(a.csv, b.csv, c.CSV ...\); 1 other file \(notes\); 1 pickle \(x.pkl\)"),
     "file": (lambda folder: folder.write_text("label\n"), "is no folder but a file"),
     "classes alone": (classes_alone, r"found 3 folders \(0, 1, 2\): folders of pictures, but no splits: put some"),
+    "archives": (
+        lambda folder: folder.mkdir() or [(folder / name).touch() for name in ("a.zip", "b.tar.xz", "usps.bz2")],
+        r"found 3 archives \(a\.zip, b\.tar\.xz, usps\.bz2\): unpack the archive first\. What is read",
+    ),
+    "a data set below": (
+        lambda folder: write_tree(folder / "digits"),
+        r"found 1 folder \(digits\); there are data sets in it, name one: .*/place/digits\. What is read",
+    ),
     "train alone": (lambda folder: (folder / "train").mkdir(parents=True), "there is train/ but no test/"),
 }
 

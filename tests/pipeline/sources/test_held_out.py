@@ -124,6 +124,14 @@ def test_pictures_that_a_csv_file_names_are_divided_as_a_tree_is(tmp_path):
         assert images_of(named, split) == images_of(tree, split)
 
 
+def test_workspace_beside_the_class_folders_is_no_class(tmp_path):
+    tree = classes_alone(tmp_path / "pictures")
+    expected = scan_folder(tree, test_share=0.3)
+    done = run_in_process("preprocess", tree, "--test-share", "0.3", "--workspace", tree / "ws")
+    assert done.code == 0, done.err
+    assert scan_folder(tree, test_share=0.3).infos == expected.infos
+
+
 def test_notes_beside_a_tree_of_one_split_are_no_table(tmp_path):
     tree = classes_alone(tmp_path / "below" / "train")
     expected = scan_folder(tree.parent, test_share=0.3).infos

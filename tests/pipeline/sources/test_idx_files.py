@@ -41,6 +41,20 @@ def test_gzipped_twin_of_a_file_is_no_other_candidate(tmp_path):
     assert [file.name for file in find_idx_files(tmp_path)] == list(FILE_NAMES)
 
 
+def test_files_that_macos_hides_are_no_data_set_of_their_own(tmp_path):
+    write_files(tmp_path, renamed(lambda name: f"a-{name}") | renamed(lambda name: f"._a-{name}"))
+    assert [file.name for file in find_idx_files(tmp_path)] == [f"a-{name}" for name in FILE_NAMES]
+
+
+def test_idx_files_of_other_names_are_listed_where_one_is_missing(tmp_path):
+    write_files(tmp_path, renamed(lambda name: f"qmnist-{name.replace('idx1-ubyte', 'idx2-int')}"))
+    with pytest.raises(
+        BadInput,
+        match=r"missing train-labels-idx1-ubyte, .*; of other names .* qmnist-t10k-labels-idx2-int, qmnist-train-",
+    ):
+        scan_folder(tmp_path)
+
+
 def test_several_candidates_are_listed(tmp_path):
     write_files(tmp_path / "x", Digits().files() | renamed(lambda name: name.replace("-idx", ".idx")))
     with pytest.raises(BadInput, match=r"several candidates for one file: .*train-images-idx3-ubyte, .*images\.idx3"):

@@ -42,6 +42,7 @@ def test_rejected_files_are_listed_with_their_reasons(tmp_path):
     (folder / "2" / ".hidden").write_bytes(b"no part of it")
     (folder / "2" / "notes.txt").write_bytes(b"\xd0\xcf\x11\xe0")
     reasons = read_reasons(scan_folder(tmp_path / "tree"), "train")
+    assert reasons["train/1/00001.png[20]"] == "image: an empty file, expected a picture"
     assert set(reasons) == {"train/1/00001.png[20]", "train/2/00002.png[40]", "train/2/notes.txt[60]"}
     assert reasons["train/2/00002.png[40]"] == "image: 4 x 5 pixels, expected 5 x 4"
 

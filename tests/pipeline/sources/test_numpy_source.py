@@ -75,6 +75,32 @@ def test_four_files_of_one_array_each_are_a_source(tmp_path, digits_folder):
     assert scan_folder(",".join(map(str, files))).infos == scan_folder(digits_folder).infos
 
 
+@pytest.mark.parametrize("names", ["kmnist-{}-imgs.npz kmnist-{}-labels.npz", "x_{}.npy y_{}.npy", "{}_X.NPY {}_Y.NPY"])
+def test_files_of_one_array_each_are_found_in_a_folder_by_their_names(names, tmp_path, digits_folder):
+    places = [tmp_path / name for split in ("train", "test") for name in names.format(split, split).split()]
+    for place, values in zip(places, arrays().values(), strict=True):
+        with place.open("wb") as stream:
+            (np.savez if place.suffix.lower() == ".npz" else np.save)(stream, values)
+    (tmp_path / f"._{places[0].name}").write_bytes(b"left by macOS")
+    assert scan_folder(tmp_path).infos == scan_folder(digits_folder).infos
+    with pytest.raises(BadUsage, match=r"--arrays names the arrays of one \.npz file"):
+        scan_folder(tmp_path, arrays=("a", "b", "c", "d"))
+    with pytest.raises(BadUsage, match=rf"--test-share 0\.3: .* has a test split, {places[2].name}"):
+        scan_folder(tmp_path, test_share=0.3)
+    for place in places[2:]:
+        place.unlink()
+    with pytest.raises(BadInput, match=r"2 NumPy files .*: name one .* if each holds one array, four with commas"):
+        scan_folder(tmp_path)
+    files = ",".join(map(str, places[:2]))
+    assert scan_folder(tmp_path, test_share=0.3).infos == scan_folder(files, test_share=0.3).infos
+
+
+def test_archive_of_a_folder_may_have_a_name_in_capitals_and_a_hidden_twin(tmp_path, digits_folder):
+    save(tmp_path / "x.npz").rename(tmp_path / "MNIST.NPZ")
+    (tmp_path / "._MNIST.NPZ").write_bytes(b"left by macOS")
+    assert scan_folder(tmp_path).infos == scan_folder(digits_folder).infos
+
+
 def test_arrays_of_other_names_are_named(tmp_path):
     path = save(tmp_path / "x.npz", arrays(("a", "b", "c", "d")))
     with pytest.raises(BadInput, match=r"its arrays are a, b, c, d; expected x_train, .*or name them: --arrays"):
@@ -231,6 +257,19 @@ def test_command_records_the_arrays(tmp_path):
     ):
         refused = run_in_process(*options, *arguments)
         assert (refused.code, message in " ".join(refused.err.split())) == (2, True)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_array_of_one_image_is_predicted_and_of_another_size_refused(transposed, tmp_path):
+    image = arrays()["x_test"][0]
+    model = ModelImages(5, 4, ("a",), transposed=transposed)
+    np.save(tmp_path / "x.npy", np.ascontiguousarray(image.T) if transposed else image)
+    [(_, item)] = read_items(str(tmp_path / "x.npy"), model)
+    assert np.array_equal(item.image, image)
+    for other in (np.zeros((5, 5), np.uint8), np.zeros((3, 21), np.uint8), np.zeros(20, np.uint8)):
+        np.save(tmp_path / "y.npy", other)
+        with pytest.raises(BadInput, match="expected images of 5 x 4 as the run's data set"):
+            list(read_items(str(tmp_path / "y.npy"), model))
 
 
 def test_images_of_an_array_are_predicted(tmp_path):

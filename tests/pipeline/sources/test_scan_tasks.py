@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from model.errors import BadInput
-from pipeline.sources import scan_tasks
+from pipeline.sources import csv_lines, scan_tasks
 from pipeline.sources.catalog import FILE_NAMES, PictureOptions
 from pipeline.sources.scan_tasks import PIECE_EXAMPLES, WHOLE_EXAMPLES, Span, cut_span, whole_span
 from pipeline.sources.source_lookup import find_source, scan_source
 from tests.helpers import Digits, labels_bytes
 from tests.pictures import read_blocks, write_rows, write_tree
-from tests.small_tasks import WRITERS, Workers, write_arrays, write_pixels
+from tests.small_tasks import WRITERS, Workers, write_arrays, write_lines, write_pixels, write_records
 
 LAYOUTS = pytest.mark.parametrize("layout", WRITERS)
 
@@ -130,7 +130,113 @@ def test_identity_does_not_depend_on_row_groups_and_files(write, small_tasks, tm
     assert scan(place, Workers()).infos == infos
 
 
-@pytest.mark.parametrize("layout", ["idx", "arrays", "rows", "pixels"])
+def test_identity_of_large_csv_files_is_the_digest_of_digests_of_bytes(small_tasks, tmp_path):
+    infos = scan(write_lines(tmp_path / "lines"), Workers()).infos
+    parts = [(tmp_path / "lines" / f"{name}.csv").read_bytes() for name in ("train-0", "train-1", "test")]
+    train, test = (b"".join(part.partition(b"\n")[2] for part in each) for each in (parts[:2], parts[2:]))
+    header = b'[",", 0, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], [4, 4]]'
+    digest = hashlib.sha256(header)
+    for start in range(0, len(train), 400):
+        digest.update(hashlib.sha256(train[start : start + 400]).digest())
+    assert len(test) < 1600 < len(train)
+    assert [info.sha256 for info in infos] == [digest.hexdigest(), hashlib.sha256(header + test).hexdigest()]
+    assert [info.num_bytes for info in infos] == [len(train), len(test)]
+
+
+def test_identity_of_large_tfrecord_files_is_the_digest_of_digests(small_tasks, tmp_path):
+    infos = scan(write_records(tmp_path / "records"), Workers()).infos
+    for info, (number, num_examples) in zip(infos, enumerate((60, 20)), strict=True):
+        images, labels = Digits().split(number, num_examples)
+        contents = [f"{label} 20\n".encode() + image.tobytes() for image, label in zip(images, labels, strict=True)]
+        digest = hashlib.sha256()
+        for start in range(0, num_examples, 8) if num_examples > 32 else ():
+            digest.update(hashlib.sha256(b"".join(contents[start : start + 8])).digest())
+        digest.update(b"" if num_examples > 32 else b"".join(contents))
+        digest.update(b"pixels (5, 4)")
+        assert info.sha256 == digest.hexdigest()
+
+
+@pytest.mark.parametrize("write", [write_lines, write_records])
+def test_identity_of_text_and_records_depends_neither_on_compression_nor_on_files(write, small_tasks, tmp_path):
+    infos = scan(write(tmp_path / "source"), Workers()).infos
+    gzipped = write(tmp_path / "gzipped", compress=True)
+    workers = Workers()
+    assert scan(gzipped, workers).infos == infos  # measured and read by workers
+    assert workers.num_tasks > 3
+    assert scan(gzipped).infos == infos  # read to the end by one process
+    first, second = sorted((tmp_path / "source").glob("train-*"))
+    data = second.read_bytes()
+    first.write_bytes(first.read_bytes() + (data.partition(b"\n")[2] if write is write_lines else data))
+    second.unlink()
+    assert scan(tmp_path / "source", Workers()).infos == infos
+
+
+def edit_file(place, name, change):
+    path = next(place.glob(name))
+    path.write_bytes(change(path.read_bytes()))
+
+
+DAMAGE = {
+    "a long row": (write_lines, "train-1*", lambda data: data[:-1] + b",1\n", "no sound CSV: Expected 17"),
+    "a long line": (write_lines, "train-1*", lambda data: data[:-1] + b"1" * 1000, "a line of more than"),
+    "no number": (write_lines, "test*", lambda data: data + b"1\n", "no sound CSV: Expected 17 columns, got 1"),
+    "cut off": (write_records, "train-1*", lambda data: data[:-3], "record 19: truncated: its header promises"),
+    "two faults": (write_records, "train-0*", lambda data: data[:200] + b"x" + data[201:-90], "record 1: its checksum"),
+    "a payload": (write_records, "test*", lambda data: data[:-5] + b"xxxxx", "record 19: its checksum is wrong"),
+}
+
+
+@pytest.mark.parametrize("fault", DAMAGE)
+@pytest.mark.parametrize("compress", [False, True])
+def test_damage_is_the_same_error_as_in_one_process(compress, fault, small_tasks, tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_lines, "MAX_LINE_BYTES", 500)
+    write, name, change, message = DAMAGE[fault]
+    place = write(tmp_path / "source", compress=compress)
+    edit_file(place, name, (lambda data: gzip.compress(change(gzip.decompress(data)))) if compress else change)
+    messages = []
+    for map_tasks in (scan_tasks.map_here, Workers()):
+        with pytest.raises(BadInput, match=message) as caught:
+            scan(place, map_tasks)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("write", [write_lines, write_records])
+def test_a_damaged_gzip_file_is_the_same_error_as_in_one_process(write, small_tasks, tmp_path):
+    place = write(tmp_path / "source", compress=True)
+    edit_file(place, "train-1*", lambda data: data[:-20])
+    for map_tasks in (scan_tasks.map_here, Workers()):
+        with pytest.raises(BadInput, match=r"train-1.*: corrupt gzip: .*; expected a whole gzip file"):
+            scan(place, map_tasks)
+
+
+def drop_rows(data):
+    return b"".join(data.splitlines(keepends=True)[:-3])
+
+
+def drop_records(data):
+    return data[: len(data) // 40 * 37]  # they have equally many bytes
+
+
+@pytest.mark.parametrize(("write", "change"), [(write_lines, drop_rows), (write_records, drop_records)])
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_file_that_changes_after_it_was_measured_is_refused(compress, write, change, small_tasks, tmp_path):
+    place = write(tmp_path / "source", compress=compress)
+    workers = Workers()
+    files = iter(place.glob("train-0*"))
+
+    def change_and_run(function, tasks, kind):
+        if "measure" not in repr(function):
+            for path in files:
+                data = path.read_bytes()
+                path.write_bytes(gzip.compress(change(gzip.decompress(data))) if compress else change(data))
+        return workers(function, tasks, kind)
+
+    with pytest.raises(BadInput, match=r"train-0.* changed while it was read"):
+        scan(place, change_and_run)
+
+
+@pytest.mark.parametrize("layout", ["idx", "arrays", "rows", "pixels", "lines", "records"])
 def test_a_changed_example_changes_the_identity(layout, small_tasks, tmp_path):
     before = scan(WRITERS[layout](tmp_path / "source")).infos
     after = scan(WRITERS[layout](tmp_path / "other", Digits(seed=1))).infos

@@ -12,7 +12,7 @@ import backbeam
 from model.errors import BadInput, BadUsage
 from pipeline.maintenance.rebuild import rebuild_dataset
 from pipeline.preprocess.stage import DatasetConfig
-from pipeline.sources import csv_lines, image_folder, parquet_source, tfrecord_source
+from pipeline.sources import csv_lines, image_folder, parquet_source, tfrecord_tasks
 from pipeline.sources.catalog import PictureOptions
 from tests.examples import example, frame
 from tests.helpers import run_in_process
@@ -83,7 +83,7 @@ def _small_pieces(monkeypatch):
     monkeypatch.setattr(csv_lines, "PIECE_BYTES", 500)
     monkeypatch.setattr(image_folder, "MAX_RANGE_FILES", 9)
     monkeypatch.setattr(parquet_source, "MAX_BATCH_ROWS", 4)
-    monkeypatch.setattr(tfrecord_source, "BLOCK_BYTES", 900)
+    monkeypatch.setattr(tfrecord_tasks, "BLOCK_BYTES", 900)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -2,13 +2,14 @@
 
 import gzip
 import struct
+import zlib
 
 import google_crc32c
 import numpy as np
 import pytest
 
 from model.errors import BadInput, BadUsage
-from pipeline.sources import tfrecord_source
+from pipeline.sources import tfrecord_tasks
 from pipeline.sources.tfrecord_format import mask_checksum
 from tests.examples import example, frame
 from tests.helpers import Digits, contents, run_in_process
@@ -52,7 +53,7 @@ def examples_of(scans, split):
 
 @pytest.mark.parametrize("write", [slim, raw, floats, own])
 def test_records_of_any_writer_give_the_same_examples(write, tmp_path, monkeypatch):
-    monkeypatch.setattr(tfrecord_source, "BLOCK_BYTES", 900)
+    monkeypatch.setattr(tfrecord_tasks, "BLOCK_BYTES", 900)
     scans = scan_folder(write_records(tmp_path, write), image_size=(5, 4) if write in (floats, own) else None)
     images, labels = digits_of("train")
     found = examples_of(scans, "train")
@@ -159,6 +160,10 @@ WIDE = np.arange(100, dtype="<f4").tobytes()
         (b"", "the split is empty: it has no records"),
         (b"123456789", "record 0: truncated: 9 bytes of a header"),
         (struct.pack("<QI", 2**40, 0) + bytes(50), "record 0: the checksum of its length is wrong"),
+        (
+            zlib.compress(frame(slim(*[each[0] for each in digits_of("test")]))),
+            "compressed by ZLIB: write it with GZIP",
+        ),
         (frame(slim(*[each[0] for each in digits_of("test")]))[:-3], "record 0: truncated: its header promises"),
         (frame(b"\xff" * 40), "record 0: no tf.train.Example"),
         (frame(example(b"xxxx", 0))[:-1] + b"\0", "record 0: its checksum is wrong"),
@@ -168,7 +173,7 @@ WIDE = np.arange(100, dtype="<f4").tobytes()
         (frame(example(b"xxxx", 0, height=-2, width=-2)), "has 4 values, and the record says -2 x -2 pixels"),
         (frame(example(WIDE, 0)), "seems to hold float32 numbers"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_damaged_file_is_rejected(data, message, tmp_path):
     (write_records(tmp_path) / "train.tfrecord").write_bytes(data)

@@ -16,6 +16,11 @@ NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"])
 )
 
 
+def test_empty_name_is_refused():
+    with pytest.raises(BadUsage, match=r"is empty: write one, or \. for the current folder"):
+        place_of("")
+
+
 @given(NAMES, st.lists(NAMES, min_size=1, max_size=5), NAMES)
 def test_names_and_joins_equal_those_of_paths(bucket, names, new_name):
     remote = RemotePath(f"s3://{bucket}")

@@ -6,7 +6,13 @@ import pytest
 
 from model.recipes import TrainingConfig
 from pipeline.evaluate.table_reader import read_rows
-from pipeline.train.curve_points import MIN_POINTS, SPACINGS, choose_steps_per_point
+from pipeline.train.curve_points import (
+    MAX_MEASURED,
+    MIN_POINTS,
+    SPACINGS,
+    choose_steps_per_measurement,
+    choose_steps_per_point,
+)
 from pipeline.train.run_lookup import find_model
 from pipeline.train.run_record import RunRecord
 
@@ -28,6 +34,17 @@ def test_the_default_run_has_a_point_every_200_steps_and_prints_a_line_every_100
     assert curve["step"].to_pylist() == list(range(0, 10_001, 200))
     printed = [int(step) for step in re.findall(r" step +(\d+): ", done.err)]
     assert printed == list(range(0, 10_001, 1000))
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "spacing", "expected"),
+    [(20, 100, 100), (10_000, 100, 100), (10_001, 100, 200), (10_000, 200, 200), (300_000, 1000, 3000)],
+)
+def test_layers_are_measured_at_a_hundred_points_at_most(num_steps, spacing, expected):
+    found = choose_steps_per_measurement(num_steps, spacing)
+    assert found == expected
+    assert found % spacing == 0
+    assert num_steps // found <= MAX_MEASURED
 
 
 def test_a_record_of_an_earlier_version_has_the_spacing_that_was_used_then(digits_run):

@@ -4,15 +4,18 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Event
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from model.errors import EngineFailed, StorageFailed
+from model.examples import Examples
 from model.fitting import Progress, Standing
 from model.lockstep import begin
 from model.recipes import RECIPES, fit_to_data, override
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot, find_newest_checkpoint, resume_from, write_checkpoint
+from pipeline.train.layer_statistics import LayerMeter
 from pipeline.train.monitor import TrainingDiverged, TrainingMonitor, TrainingStopped, keep_resumable_on_failure
 
 CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), layers=(20, 8, 3), num_steps=1000)
@@ -63,10 +66,33 @@ def test_only_a_checkpoint_of_the_last_chunk_is_kept_on_failure(problem, tmp_pat
         raise problem
     assert [path.name for path in folder.iterdir()] == ["checkpoints"]
     assert steps_in(folder) == [100, 150]
-    snapshot = resume_from(find_newest_checkpoint(folder, CONFIG), begin(CONFIG))
+    snapshot = resume_from(find_newest_checkpoint(folder, CONFIG), begin(CONFIG), CONFIG)
     assert snapshot.standing.step == int(snapshot.standing.state.step) == 150
     assert [row.step for row in snapshot.curve] == [0, 100, 150]
     assert snapshot.curve[1:] == (point(100), point(150))
+
+
+def test_layers_and_early_parameters_are_in_the_checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    stop = Event()
+    write = partial(write_checkpoint, folder, CONFIG, (), 1)
+    sample = Examples(np.arange(9), np.full((9, 20), 99, np.uint8), np.arange(9) % 3)
+    meter = LayerMeter(CONFIG, sample, 100)
+    parameters = begin(CONFIG).parameters
+    start = Snapshot(Standing(0, begin(CONFIG)))
+    monitor = TrainingMonitor(CONFIG, start, [], stop, CheckpointPolicy(every=150), write, meter, (100,))
+    monitor.report(point(0, float("nan")), parameters)
+    for step in (100, 150):
+        monitor.report(point(step), parameters)
+        monitor.chunk_done(standing(step))
+    snapshot = resume_from(find_newest_checkpoint(folder, CONFIG), begin(CONFIG), CONFIG)
+    assert [(row.step, row.layer) for row in snapshot.layers] == [(0, 1), (0, 2), (100, 1), (100, 2)]
+    assert snapshot.layers == tuple(monitor.layers)
+    assert list(snapshot.early) == [100]
+    for layer, expected in zip(snapshot.early[100], parameters, strict=True):
+        np.testing.assert_array_equal(layer.weights, np.asarray(expected.weights).astype(np.float16))
+    again = TrainingMonitor(CONFIG, snapshot, [], stop, CheckpointPolicy(), write, meter, (100,))
+    assert (again.layers, list(again.early)) == (monitor.layers, [100])
 
 
 def test_diverged_run_is_deleted(tmp_path):

@@ -12,6 +12,12 @@ test("a state that is written is read back", () => {
   assert.deepEqual(address.parse(written), state);
 });
 
+test("training may begin with a step of the run", () => {
+  assert.equal(address.format({ example: "test:42", stage: 7, from: "100", steps: [] }), "#example=test:42&stage=7&from=100");
+  const origins = { trained: "trained", 100: "100", 1000: "1000", other: "start", "": "start", "-1": "start", "1e2": "start" };
+  for (const [given, from] of Object.entries(origins)) assert.equal(address.parse(`#example=42&stage=7&from=${given}`).from, from);
+});
+
 test("a link to an example leaves the parameters as they are, and is one of the test split unless it says another", () => {
   assert.deepEqual(address.parse("#example=42"), { example: "test:42", stage: 1, from: "start", steps: null });
   assert.equal(address.parse("#example=train:42").example, "train:42");

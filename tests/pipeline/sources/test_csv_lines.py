@@ -1,0 +1,42 @@
+"""Pieces of lines are found the same from anywhere in a file."""
+
+import gzip
+
+import pytest
+
+from model.errors import BadInput
+from pipeline.sources import csv_lines
+from pipeline.sources.csv_lines import cut_pieces
+
+TEXTS = {
+    "lines": "".join(f"{number},{'x' * (number % 23)}\n" for number in range(60)),
+    "no newline at the end": "1,2\n" * 30 + "3,4",
+    "Windows": "1,22\r\n" * 30,
+    "blank lines": "1,2\n" + "\n" * 150 + "3,4\n",
+    "newlines in quotes": '1,"a\nb"\n' * 30,
+}
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("name", TEXTS)
+def test_pieces_are_found_without_those_before_them(name, compress, tmp_path):
+    path = tmp_path / "a.csv"
+    data = f"label,pixel\n{TEXTS[name]}".encode()
+    path.write_bytes(gzip.compress(data) if compress else data)
+    whole = list(cut_pieces(path, 12, 37))
+    assert b"".join(piece.lines for piece in whole) == data[12:]
+    assert all(data[piece.offset :].startswith(piece.lines) for piece in whole)
+    assert len(whole) > 3
+    for num_before in range(len(data) // 37):
+        found = list(cut_pieces(path, 12, 37, num_before))
+        boundary = 12 + 37 * num_before
+        assert found == [piece for piece in whole if piece.offset + len(piece.lines) > boundary]
+
+
+def test_a_line_that_is_too_long_is_the_same_error_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_lines, "MAX_LINE_BYTES", 30)
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,2\n" * 20 + b"3" * 100 + b"\n" + b"1,2\n" * 20)
+    for num_before in range(3):
+        with pytest.raises(BadInput, match=r"a\.csv: a line of more than 30 bytes$"):
+            list(cut_pieces(path, 0, 37, num_before))
