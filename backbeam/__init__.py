@@ -2,8 +2,8 @@
 
 `run`, `preprocess`, `validate`, `train`, `evaluate`, `retrain`, `report` and `learn` do what the commands of the same
 names do; `open_workspace` reads what they wrote. They return records and raise `BackbeamError`. This package turns
-keyword arguments into the configurations of `pipeline` (stages, storage, command line) and `model` (the network and its
-training), where the code is. Their modules may move between releases; names in `backbeam` do not.
+keyword arguments into the configurations of `pipeline` (stages, storage, command line) and `model` (the network and
+its training), where the code is. Their modules may move between releases; names in `backbeam` do not.
 
 `import backbeam` loads neither TensorFlow nor Beam nor NumPy: a function imports what it needs when it is called.
 """

@@ -66,8 +66,7 @@ export const curve = (() => {
 
   function zoomBy(state, factor) {
     const { range, whole, step } = state;
-    const middle = step !== null && step >= range.low && step <= range.high ? step : (range.low + range.high) / 2;
-    show(state, { range: zoom(range, whole, middle, factor) });
+    show(state, { range: zoom(range, whole, step ?? (range.low + range.high) / 2, factor) });
   }
 
   function listen(state, { svg }) {

@@ -21,13 +21,14 @@ export const network = (() => {
   }
 
   const softmax = (z) => logSoftmax(z).map(Math.exp);
+  const sigmoids = (z) => z.map(sigmoid);
 
   // value: z -> a; loss: (z, y) -> C; delta: (a, y) -> dC/dz; slope, if delta is the difference times it: a -> da/dz
   const outputs = {
     "sigmoid quadratic": {
-      value: (z) => z.map(sigmoid),
+      value: sigmoids,
       slope: activations.sigmoid.slope,
-      loss: (z, y) => quadratic(z.map(sigmoid), y),
+      loss: (z, y) => quadratic(sigmoids(z), y),
       delta: (a, y) => a.map((value, i) => (value - y[i]) * value * (1 - value)),
     },
     "softmax quadratic": {
@@ -40,7 +41,7 @@ export const network = (() => {
       },
     },
     "sigmoid cross-entropy": {
-      value: (z) => z.map(sigmoid),
+      value: sigmoids,
       loss: (z, y) => sum(z.map((v, i) => Math.max(v, 0) - v * y[i] + Math.log1p(Math.exp(-Math.abs(v))))),
       delta: minus,
     },
@@ -140,9 +141,8 @@ export const network = (() => {
 
   const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 
-  // Decode the parameters from base64 of float32 in the byte order of the machine, little-endian wherever there are browsers.
-  function decodeLayers(text, sizes) {
-    const all = Float64Array.from(new Float32Array(bytesOf(text).buffer));
+  // Return the layers of the given sizes from all their parameters, for each layer its weights and then its biases.
+  function splitLayers(all, sizes) {
     let at = 0;
     const take = (count) => all.slice(at, (at += count));
     return sizes.slice(1).map((size, i) => {
@@ -151,9 +151,12 @@ export const network = (() => {
     });
   }
 
+  // Decode parameters from base64 of float32 in the byte order of the machine, little-endian wherever there are browsers.
+  const decodeLayers = (text, sizes) => splitLayers(Float64Array.from(new Float32Array(bytesOf(text).buffer)), sizes);
+
   const scale = (pixels) => Float64Array.from(pixels, (pixel) => pixel / 255);
   const oneHot = (label, count) => Float64Array.from({ length: count }, (_, i) => (i === label ? 1 : 0));
   const largest = (values) => values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
-  return { build, forward, zerosLike, propagate, descend, decodeLayers, bytesOf, scale, oneHot, largest };
+  return { build, forward, zerosLike, propagate, descend, splitLayers, decodeLayers, bytesOf, scale, oneHot, largest };
 })();

@@ -10,15 +10,8 @@ export const points = (() => {
     return bits & 0x8000 ? -size : size;
   }
 
-  function decodeLayers(text, sizes) {
-    const view = new DataView(network.bytesOf(text).buffer);
-    let at = 0;
-    const take = (count) => Float64Array.from({ length: count }, () => half(view.getUint16(2 * at++, true)));
-    return sizes.slice(1).map((outputs, i) => {
-      const weights = take(outputs * sizes[i]);
-      return { weights, biases: take(outputs), inputs: sizes[i], outputs };
-    });
-  }
+  const decodeLayers = (text, sizes) =>
+    network.splitLayers(Float64Array.from(new Uint16Array(network.bytesOf(text).buffer), half), sizes);
 
   // Return the layers at each step, by the step.
   const decode = (data) => Object.fromEntries(data.points.map(({ step, parameters }) => [step, decodeLayers(parameters, data.layers)]));

@@ -44,58 +44,36 @@ export const start = (() => {
     return [f(f(Math.sin(angle)) * radius), f(f(Math.cos(angle)) * radius)];
   }
 
-  function drawNormal(stream, count) {
-    const values = new Float64Array(count);
-    for (let at = 0; at < count; at += GROUP) {
-      const [a, b, c, d] = blockOf(stream, at / GROUP);
-      values.set([...boxMuller(a, b), ...boxMuller(c, d)].slice(0, count - at), at);
-    }
-    return values;
-  }
-
-  // Numbers beyond TRUNCATED_AT are left out, and the next ones of the group's counters take their places.
-  function drawTruncatedNormal(stream, count) {
+  // Draw numbers by groups of four. Truncated ones beyond TRUNCATED_AT are left out, and the next ones of the group's counters take
+  // their places.
+  function drawNormal(stream, count, isTruncated) {
     const values = new Float64Array(count);
     for (let at = 0; at < count; at += GROUP) {
       const kept = [];
-      for (let block = (at / GROUP) * BLOCKS_PER_GROUP; kept.length < GROUP; block++) {
+      for (let block = (at / GROUP) * (isTruncated ? BLOCKS_PER_GROUP : 1); kept.length < GROUP; block++) {
         const [a, b, c, d] = blockOf(stream, block);
-        kept.push(...[...boxMuller(a, b), ...boxMuller(c, d)].filter((value) => Math.abs(value) < TRUNCATED_AT));
+        const drawn = [...boxMuller(a, b), ...boxMuller(c, d)];
+        kept.push(...drawn.filter((value) => !isTruncated || Math.abs(value) < TRUNCATED_AT));
       }
       values.set(kept.slice(0, Math.min(GROUP, count - at)), at);
     }
     return values;
   }
 
-  const scaleBy = (values, factor) => values.map((value) => Math.fround(value * Math.fround(factor)));
-
-  const starts = {
-    "truncated-normal": { draw: drawTruncatedNormal, scaleWeights: (w) => w, scaleBiases: (b) => b },
-    normal: { draw: drawNormal, scaleWeights: (w) => w, scaleBiases: (b) => b },
-    scaled: {
-      draw: drawNormal,
-      scaleWeights: (w, inputs) => w.map((value) => Math.fround(value / Math.fround(inputs ** 0.5))),
-      scaleBiases: (b) => b,
-    },
-    he: {
-      draw: drawNormal,
-      scaleWeights: (w, inputs) => scaleBy(w, (2 / inputs) ** 0.5),
-      scaleBiases: (b) => b.fill(0),
-    },
+  // What a weight is made of a drawn number and the count of the layer's inputs; the same number if there is nothing here.
+  const weightOf = {
+    scaled: (value, inputs) => Math.fround(value / Math.fround(inputs ** 0.5)),
+    he: (value, inputs) => Math.fround(value * Math.fround((2 / inputs) ** 0.5)),
   };
 
   // Return the layers of the given sizes; keys has for each layer the 64-bit keys of its weights and its biases.
   function drawLayers(name, sizes, keys) {
-    const { draw, scaleWeights, scaleBiases } = starts[name];
+    const weigh = weightOf[name] ?? ((value) => value);
     return sizes.slice(1).map((outputs, i) => {
       const inputs = sizes[i];
-      const [weights, biases] = keys[i].map(mixSeed);
-      return {
-        weights: scaleWeights(draw(weights, inputs * outputs), inputs),
-        biases: scaleBiases(draw(biases, outputs)),
-        inputs,
-        outputs,
-      };
+      const counts = [inputs * outputs, outputs];
+      const [drawn, biases] = keys[i].map((key, n) => drawNormal(mixSeed(key), counts[n], name === "truncated-normal"));
+      return { weights: drawn.map((value) => weigh(value, inputs)), biases: name === "he" ? biases.fill(0) : biases, inputs, outputs };
     });
   }
 

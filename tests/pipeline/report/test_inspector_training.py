@@ -147,6 +147,47 @@ def test_the_gradients_of_a_batch_have_the_mean_that_the_step_follows(model_page
     assert driver.get_log("browser") == []
 
 
+def test_an_error_stands_beside_its_factors(digits, driver):
+    browser.show(driver, digits.path)
+    inspector(driver, "stage").send_keys(Keys.HOME, *[Keys.ARROW_RIGHT] * 6)
+    assert inspector(driver, "title").text == "Back to z₂: the error of the output layer"
+    rows = inspector(driver, "pictures").find_elements(By.CSS_SELECTOR, "tbody tr")
+    numbers = [[float(cell.text) for cell in row.find_elements(By.TAG_NAME, "td")[::2]] for row in rows]
+    for difference, slope, error in numbers:
+        assert difference * slope == pytest.approx(error, rel=5e-3)
+    widest = max(numbers, key=lambda row: abs(row[0]))
+    said = inspector(driver, "said").text
+    assert [float(number.rstrip(",.")) for number in re.findall(r"(?:, |is )(-?\d\S*)", said)] == widest
+    learn = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
+    assert "wrong by {:.4f} and whose error is {:.6f}, as its slope is {:.6f}".format(*widest[::2], widest[1]) in learn
+    assert inspector(driver, "pictures").find_elements(By.CSS_SELECTOR, ".chart circle")
+
+
+def test_the_chart_by_the_rate_says_what_the_next_step_does(model_page, driver):
+    browser.show(driver, model_page.path)
+    press(driver, "ten")
+    driver.execute_script("window.batch = inspector.started.panel.trainer.nextBatch(10)")
+    now, after, twice = re.findall(r"(?:from|to|be) (\S+?)[;.]? ", inspector(driver, "rate-said").text + " ")[:3]
+    losses = (
+        "const { model } = inspector.started;"
+        "return pictures.written(training.evaluate(model.config, model.layers, window.batch).loss);"
+    )
+    assert driver.execute_script(losses) == now
+    press(driver, "step")
+    assert driver.execute_script(losses) == after
+    assert twice != after
+
+
+def test_the_lines_before_a_reset_stay(digits, driver):
+    browser.show(driver, digits.path)
+    earlier = "return document.querySelectorAll('#inspector-charts .line-before').length"
+    press(driver, "ten")
+    assert driver.execute_script(earlier) == 0
+    press(driver, "reset")
+    assert driver.execute_script(earlier) == 4  # of train and test examples, in two charts
+    assert driver.get_log("browser") == []
+
+
 def rows_to_try():
     text = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
     return re.findall(r"^\| `(#example=\S+)` \| (\S+) and (\d+):", text, re.MULTILINE)

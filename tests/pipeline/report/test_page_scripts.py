@@ -22,7 +22,7 @@ const [one, other] = process.argv.slice(2).map((name) => {
 const at = one.findIndex((part, i) => part !== other[i]);
 if (at !== -1 || one.length !== other.length) throw new Error(`${one[at]}\n${other[at]}`);
 """
-MOST_BYTES = 60_000
+MOST_BYTES = 78_000  # as docs/report.md says
 SCRIPT_TESTS = Path(__file__).parent / "scripts"
 MISSING = "needs Node.js 18 or later, whose test runner runs the tests in tests/pipeline/report/scripts"
 
@@ -55,4 +55,5 @@ def test_the_script_of_a_page_has_the_syntax_of_its_modules(node, tmp_path):
 
 
 def test_the_script_of_a_page_is_small():
-    assert len(bundle_modules(ALL).encode()) <= MOST_BYTES
+    of_a_run = tuple(dict.fromkeys((*SCRIPTS, *CURVE_SCRIPTS)))
+    assert len(bundle_modules(of_a_run).encode()) <= MOST_BYTES
