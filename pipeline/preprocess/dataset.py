@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 from model.errors import CorruptArtefact, StorageFailed
@@ -50,28 +49,28 @@ def check_dataset(folder: Place, map_tasks: MapTasks = map_here) -> Dataset:
         for part in dataset.manifest.parts:
             check_dataset(folder.parent / part.dataset_id, map_tasks)
     else:
-        check_files(folder, dataset.manifest.files(), map_tasks)
+        check_files([(folder, file) for file in dataset.manifest.files()], map_tasks)
     return dataset
 
 
-def check_files(folder: Place, files: Sequence[FileInfo], map_tasks: MapTasks) -> None:
-    """Check the files of a folder, in tasks of equally many; raises as `check_dataset`, and StorageFailed."""
-    run = choose_runner(sum(file.num_bytes for file in files), map_tasks)
-    for damage in run(partial(find_damage, folder), cut_evenly(files, MAX_TASKS), Damage):
+def check_files(files: Sequence[tuple[Place, FileInfo]], map_tasks: MapTasks) -> None:
+    """Check files, each in a folder, in tasks of equally many; raises as `check_dataset`, and StorageFailed."""
+    run = choose_runner(sum(file.num_bytes for _, file in files), map_tasks)
+    for damage in run(find_damage, cut_evenly(files, MAX_TASKS), Damage):
         if damage:
             problem = CorruptArtefact(damage[0])
             problem.hint = damage[1]  # which the message has already
             raise problem
 
 
-def find_damage(folder: Place, files: Sequence[FileInfo]) -> Damage:
+def find_damage(files: Sequence[tuple[Place, FileInfo]]) -> Damage:
     """Return what is wrong with the first file that does not match its record; raises StorageFailed."""
     try:
-        for file in files:
+        for folder, file in files:
             file.check(folder)
     except CorruptArtefact as problem:
         return str(problem), problem.hint
-    except OSError as problem:  # which would arrive as an error of the engine
+    except OSError as problem:
         raise StorageFailed(f"storage: {problem}") from problem
     return None
 
