@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self, TypeAlias
 
 # Errors of engines that say what happened, and what that means.
 _KNOWN_ERRORS = (
@@ -56,6 +57,16 @@ class CorruptArtefact(BackbeamError):
     """A file that backbeam wrote no longer holds what its record says."""
 
     exit_code = 4
+
+    @classmethod
+    def of_damage(cls, damage: "Damage") -> Self:
+        """Return the error that another process found."""
+        problem = cls(damage[0])
+        problem.hint = damage[1]  # which the message has already
+        return problem
+
+
+Damage: TypeAlias = tuple[str, str | None]  # the message and the hint of a CorruptArtefact, for another process
 
 
 class StorageFailed(BackbeamError):

@@ -48,14 +48,15 @@ class TrainingData(NamedTuple):
     monitored: Examples
 
 
-def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
+def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine, is_verified: bool = True) -> None:
     """Train one run, or several that differ only in their seeds side by side, and write each.
 
+    is_verified says whether this process has verified all shards; if not, it verifies each when it first reads it.
     A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged. Raises
     CorruptArtefact for a corrupt shard or checkpoint, BadUsage if a run diverged or TensorBoard is not installed, and
     EngineFailed if another worker of the cluster is gone.
     """
-    data = _load_data(job)
+    data = _load_data(job, is_verified)
     with training_progress() as bar:
 
         def work(attempt: TrainingAttempt, stop: Event) -> None:
@@ -124,7 +125,7 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
             _fit(attempt.config, engine, data, monitor, job.spacing_of(attempt.config))
 
 
-def _load_data(job: TrainingJob, is_verified: bool = True) -> TrainingData:
+def _load_data(job: TrainingJob, is_verified: bool) -> TrainingData:
     """Open the data set; is_verified says whether its shards were verified before. Copies are, when they are made."""
     manifest = job.dataset.manifest
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
