@@ -7,7 +7,8 @@ hour for a missing worker and does not notice that two workers train different r
 chief's address; TensorFlow's own servers start afterwards. This module does not import TensorFlow.
 
 A worker sends a hello to the chief. When all workers have connected, the chief asks each whether it is ready and sends
-"go" only after all have answered: sending to a process that has died may succeed, so only an answer counts.
+"go" only after all have answered: sending to a process that has died may succeed, so only an answer counts. If one of
+them has found a damaged file, the chief sends that to all instead.
 """
 
 import contextlib
@@ -20,13 +21,13 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from model.errors import BadUsage, EngineFailed
+from model.errors import BadUsage, CorruptArtefact, Damage, EngineFailed
 from model.recipes import TrainingConfig
 
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")  # in the order in which TensorFlow numbers their tasks
 MEETING_SECONDS = 60.0
-_HELLO_BYTES = 4096
+_HELLO_BYTES = 2**16
 _ANSWER_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 _MOST_PORT = 65_535
@@ -92,24 +93,26 @@ def check_cluster(cluster: Cluster | None, config: TrainingConfig) -> None:
         )
 
 
-def meet(cluster: Cluster, identity: str, seconds: float = MEETING_SECONDS) -> None:
+def meet(cluster: Cluster, identity: str, seconds: float = MEETING_SECONDS, damage: Damage | None = None) -> None:
     """Wait until every process of the cluster is connected, and check that all train the same run.
 
     Args:
         cluster: the processes.
         identity: of the run: data set, configuration and versions.
         seconds: how long to wait for the others.
+        damage: what this process has found in its part of the data set.
 
     Raises:
         EngineFailed: a process did not connect in time.
         BadUsage: a process would train another run.
+        CorruptArtefact: a process has found damage; in all of them that of the first one.
     """
     deadline = time.monotonic() + seconds
     try:
         if cluster.is_chief:
-            _receive_workers(cluster, identity, deadline)
+            _receive_workers(cluster, identity, damage, deadline)
         else:
-            _report_to_chief(cluster, identity, deadline)
+            _report_to_chief(cluster, identity, damage, deadline)
     except OSError as problem:
         where = cluster.addresses[0]
         raise EngineFailed(f"the workers did not meet at {where} within {seconds:g} s: {problem}") from None
@@ -139,18 +142,22 @@ def _refused(problem: str) -> BadUsage:
     return BadUsage(f"{VARIABLE}: {problem}; it reads, for example, {_EXAMPLE}")
 
 
-def _receive_workers(cluster: Cluster, identity: str, deadline: float) -> None:
+def _receive_workers(cluster: Cluster, identity: str, damage: Damage | None, deadline: float) -> None:
     """Wait for the hello of every other task, check that all are still alive, and send "go" to all or to none."""
     waiting: dict[int, socket.socket] = {}
+    damages = {0: damage}
     others = set(range(1, len(cluster.addresses)))
     try:
         with socket.create_server(_place(cluster.addresses[0])) as server:
             while set(waiting) != others or not _all_ready(waiting, deadline):
                 _left(deadline, f"no word from {_names(cluster, others - set(waiting))}")
                 _dismiss_dead(server, waiting, deadline)
-                _admit_one(server, waiting, others, identity, deadline)
+                _admit_one(server, waiting, others, identity, damages, deadline)
+        found = next((damages[task] for task in sorted(damages) if damages[task]), None)
         for connection in waiting.values():
-            _send(connection, {"go": True})
+            _send(connection, {"damage": found} if found else {"go": True})
+        if found:
+            raise CorruptArtefact.of_damage(found)
     finally:
         for connection in waiting.values():
             connection.close()
@@ -168,9 +175,17 @@ def _dismiss_dead(server: socket.socket, waiting: dict[int, socket.socket], dead
 
 
 def _admit_one(
-    server: socket.socket, waiting: dict[int, socket.socket], others: set[int], identity: str, deadline: float
+    server: socket.socket,
+    waiting: dict[int, socket.socket],
+    others: set[int],
+    identity: str,
+    damages: dict[int, Damage | None],
+    deadline: float,
 ) -> None:
-    """Accept a pending connection, if there is one, if its hello names a task that is still missing."""
+    """Accept a pending connection, if there is one, if its hello names a task that is still missing.
+
+    What the task says of damage is put into damages.
+    """
     server.settimeout(0)
     try:
         connection = server.accept()[0]
@@ -182,6 +197,7 @@ def _admit_one(
         connection.close()  # not a worker of the cluster, or a task that is connected already
         return
     waiting[task] = connection
+    damages[task] = _read_damage(hello)
     _check_identity(waiting, hello, identity)
 
 
@@ -209,12 +225,17 @@ def _check_identity(waiting: dict[int, socket.socket], hello: dict[str, Any], id
         raise BadUsage(message)
 
 
-def _report_to_chief(cluster: Cluster, identity: str, deadline: float) -> None:
+def _read_damage(message: dict[str, Any]) -> Damage | None:
+    found = message.get("damage")
+    return (str(found[0]), found[1]) if isinstance(found, list) and len(found) == 2 else None
+
+
+def _report_to_chief(cluster: Cluster, identity: str, damage: Damage | None, deadline: float) -> None:
     while True:
         left = _left(deadline, "no answer from the chief")
         try:
             with socket.create_connection(_place(cluster.addresses[0]), left) as connection:
-                _send(connection, {"task": cluster.task_index, "identity": identity})
+                _send(connection, {"task": cluster.task_index, "identity": identity, "damage": damage})
                 answer = _receive(connection, deadline)
                 while answer.get("ready"):
                     _send(connection, answer)
@@ -225,6 +246,9 @@ def _report_to_chief(cluster: Cluster, identity: str, deadline: float) -> None:
             return
         if "refused" in answer:
             raise BadUsage(str(answer["refused"]))
+        found = _read_damage(answer)
+        if found:
+            raise CorruptArtefact.of_damage(found)
         time.sleep(_PAUSE_SECONDS)  # the chief is not up yet, or has not noticed that an earlier process died
 
 

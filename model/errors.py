@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from typing import Self, TypeAlias
 
 # Errors of engines that say what happened, and what that means.
 _KNOWN_ERRORS = (
@@ -24,6 +25,7 @@ _KNOWN_ERRORS = (
 )
 _SENTENCE = re.compile(r"(\S*[A-Za-z]{2}\S*\s+){2}\S*[A-Za-z]{2}")  # three words
 _AS_TEXT = re.compile(r"\bmodel\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+_STEP = re.compile(r" \[while running '[^']*'\]$")  # what Beam appends to a message in the same process
 
 
 class BackbeamError(Exception):
@@ -56,6 +58,16 @@ class CorruptArtefact(BackbeamError):
     """A file that backbeam wrote no longer holds what its record says."""
 
     exit_code = 4
+
+    @classmethod
+    def of_damage(cls, damage: "Damage") -> Self:
+        """Return the error that another process found."""
+        problem = cls(damage[0])
+        problem.hint = damage[1]  # which the message has already
+        return problem
+
+
+Damage: TypeAlias = tuple[str, str | None]  # the message and the hint of a CorruptArtefact, for another process
 
 
 class StorageFailed(BackbeamError):
@@ -132,10 +144,11 @@ def argparse_failures(program: str) -> Iterator[None]:
 def recover(problem: Exception) -> BackbeamError | None:
     """Return the error of this module that Beam or TensorFlow wrapped as text, or None if there is none.
 
-    Of a message of several lines only the first is kept.
+    Of a message of several lines only the first is kept, unless Beam only appended the name of a step.
     """
     if isinstance(problem, BackbeamError):
-        return problem
+        message = _STEP.sub("", str(problem))
+        return problem if message == str(problem) else type(problem)(message)
     kinds = {kind.__name__: kind for kind in BackbeamError.__subclasses__()}
     found = [(kinds[name], message) for name, message in _AS_TEXT.findall(str(problem)) if name in kinds]
     return found[-1][0](found[-1][1]) if found else None

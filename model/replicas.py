@@ -24,7 +24,7 @@ import tensorflow as tf
 from model.batches import BatchPlan, make_chunks, make_chunks_on
 from model.cluster import Cluster, meet
 from model.devices import choose_devices, choose_precision, choose_threads, initialise_devices
-from model.errors import BackbeamError, BadUsage, EngineFailed
+from model.errors import BackbeamError, BadUsage, Damage, EngineFailed
 from model.functions import Tensor
 from model.lockstep import compile_run
 from model.network import Masks
@@ -78,7 +78,9 @@ class _Halves(NamedTuple):
     take_step: Callable[[State, Tensor], tuple[State, Tensor]]
 
 
-def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, identity: str) -> Engine:
+def start_engine(
+    config: TrainingConfig, wanted: str, cluster: Cluster | None, identity: str, damage: Damage | None = None
+) -> Engine:
     """Prepare the devices, or join the other processes.
 
     Args:
@@ -86,15 +88,17 @@ def start_engine(config: TrainingConfig, wanted: str, cluster: Cluster | None, i
         wanted: a device as for `model.devices.choose_devices`.
         cluster: the processes that train together; None for this one alone.
         identity: of the run; processes with different identities do not start.
+        damage: what this process has found in its part of the data set; no process starts if one has found some.
 
     Raises:
         BadUsage: there is no such device, or the processes would train different runs.
+        CorruptArtefact: a process has found damage.
         EngineFailed: another process did not connect.
     """
     choose_threads(config.layers, config.batch_size)
     if cluster:
         choose_precision(config.precision, "CPU:0")
-        strategy = _join(cluster, wanted, identity)
+        strategy = _join(cluster, wanted, identity, damage)
         own_part = cluster.task_index if config.own_shards else None
         run_chunk = compile_strategy(config, strategy, takes_whole=own_part is None)
         return Engine(run_chunk, f"CPU:0 of each of {config.num_replicas} workers", own_part=own_part)
@@ -241,12 +245,12 @@ def _run_on(device: str, run_chunk: ChunkFunction, state: Any, images: Tensor, l
         return run_chunk(state, images, labels)
 
 
-def _join(cluster: Cluster, wanted: str, identity: str) -> Any:
+def _join(cluster: Cluster, wanted: str, identity: str, damage: Damage | None) -> Any:
     """Meet the other processes and start TensorFlow's servers; no TensorFlow operation may have run before."""
     if choose_devices(wanted, 1, len(tf.config.list_physical_devices("GPU"))) != ("CPU:0",):
         raise BadUsage("training in several processes works on CPUs only so far: add --device cpu")
     tf.config.set_visible_devices([], "GPU")
-    meet(cluster, identity)
+    meet(cluster, identity, damage=damage)
     ring = tf.distribute.experimental.CommunicationImplementation.RING
     options = tf.distribute.experimental.CommunicationOptions(implementation=ring)
     try:

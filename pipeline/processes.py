@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
+from types import FrameType, GeneratorType
 from typing import Any, NamedTuple, TypeVar
 
 import model
 import pipeline
-from model.errors import EngineFailed
+from model.errors import EngineFailed, StorageFailed
 from pipeline.progress import error_line, log_error
 
 T = TypeVar("T")
@@ -142,7 +142,16 @@ class CodeIdentity(NamedTuple):
 
 
 class SameCode(partial[T]):
-    """A partial function that can only be unpickled by a process with the same code; others raise EngineFailed."""
+    """A partial function that can only be unpickled by a process with the same code; others raise EngineFailed.
+
+    Where a file cannot be read it raises StorageFailed: another error would arrive as one of the engine.
+    """
+
+    def __call__(self, /, *arguments: Any, **keywords: Any) -> Any:
+        """Call the function; raises StorageFailed for an OSError, also while its results are iterated over."""
+        with _storage_errors():
+            result = super().__call__(*arguments, **keywords)
+        return _iterate(result) if isinstance(result, GeneratorType) else result
 
     def __repr__(self) -> str:
         """Return the function's name: Beam labels transforms by it, and engines show the labels."""
@@ -151,6 +160,19 @@ class SameCode(partial[T]):
     def __reduce__(self) -> Any:
         # _CodeCheck comes first: unpickling the function would fail if the other code lacks it.
         return _restore, (_CodeCheck(), self.func, self.args, self.keywords)
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise StorageFailed(f"storage: {problem}") from problem
+
+
+def _iterate(results: Iterator[Any]) -> Iterator[Any]:
+    with _storage_errors():
+        yield from results
 
 
 class _CodeCheck:

@@ -75,6 +75,19 @@ def test_two_processes_write_what_two_devices_of_one_write(mirrored, workspace):
     assert not [name for name in contents(workspace) if "tmp" in name]
 
 
+def test_a_damaged_shard_that_the_worker_checks_is_the_same_error_in_both_processes_before_they_train(workspace):
+    [shard] = workspace.glob("datasets/*/train-00004-*")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    before = contents(workspace)
+    with workers(workspace, *SHORT) as running:
+        ends = [process.communicate(timeout=200) for process in running]
+    assert [process.returncode for process in running] == [4, 4], ends
+    chief, worker = (json.loads(out)["error"] for out, _ in ends)
+    assert chief == worker
+    assert f"{shard.name} is corrupt" in chief["message"]
+    assert contents(workspace) == before
+
+
 def wait_for_training(process):
     for line in process.stderr:
         if "step   1000" in line:

@@ -133,7 +133,7 @@ def train(
 ) -> None:
     """Train on a data set that `preprocess` built."""
     from pipeline.cli.run_output import build_runs_output, build_task_output
-    from pipeline.preprocess.dataset import find_dataset, load_dataset
+    from pipeline.preprocess.dataset import check_dataset, find_dataset, load_dataset
     from pipeline.train.stage import check_machine, refuse_remote_logs, train_as_worker_stage, train_stage
 
     process.configure_messages()
@@ -146,7 +146,7 @@ def train(
     stage_context = command_setup.build_stage_context(context, workspace, device, cluster)
     workspace = existing_workspace(workspace)
     log = StageLog()
-    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace, and checks all shards
+    if cluster and not cluster.is_chief:  # the chief alone locks and writes the workspace
         data = find_dataset(workspace, name, load_dataset)
         run_id = train_as_worker_stage(stage_context, data, configs[0], log)
         process.print_result(*build_task_output(run_id, stage_context, log))
@@ -154,7 +154,7 @@ def train(
     if not cluster:
         check_machine(stage_context, configs[0])
     with process.lock(workspace):
-        data = find_dataset(workspace, name)
+        data = find_dataset(workspace, name, load_dataset if cluster else check_dataset)
         trained = train_stage(stage_context, data, configs, tensorboard, checkpoints.to_policy(), log, names)
     process.print_result(*build_runs_output(workspace, trained, seeds is not None, log))
 

@@ -14,7 +14,7 @@ from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline
 from pipeline.evaluate import table_writer
 from pipeline.evaluate.added_slices import add_slices
-from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, check_evaluation
+from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, load_evaluation
 from pipeline.evaluate.shard_predictions import EvaluationJob, Shard, ShardPredictions, list_shards, predict_shard
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import SLICINGS
@@ -38,7 +38,7 @@ def evaluate(
     beam_arguments: list[str],
     slicings: Slicings = SLICINGS,
 ) -> EvaluationRecord:
-    """Evaluate a run's model on every split of a data set: write the tables, then the record.
+    """Evaluate a run's model on every split of a data set: write the tables, then the record, and return it.
 
     Raises BadInput if a user's slicing fails, CorruptArtefact if a shard or the model does not match its record, and
     EngineFailed.
@@ -59,7 +59,7 @@ def evaluate(
     ):
         run_pipeline(beam, PipelineOptions, beam_arguments, partial(build_pipeline, job=job, shards=shards))
         check_written(job)  # inside: an error here removes the tables and prints no "done"
-    return check_evaluation(workspace, run)
+    return load_evaluation(workspace, run)
 
 
 def open_job(job: EvaluationJob) -> AbstractContextManager[None]:
@@ -89,7 +89,7 @@ def add_to_evaluation(
         )
 
     run_pipeline(beam, PipelineOptions, beam_arguments, build)
-    record = check_evaluation(workspace, run)
+    record = load_evaluation(workspace, run)
     if not slicings.keys() <= record.slicings.keys():
         raise EngineFailed(f"the engine reports success but did not change {job.run_folder / EVALUATION_NAME}")
     return record

@@ -5,6 +5,8 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from model.errors import CorruptArtefact
+from pipeline.preprocess.dataset import check_files
+from pipeline.sources.scan_tasks import MapTasks, map_here
 from pipeline.storage.files import remove_file, write_atomically
 from pipeline.storage.formats import VersionedRecord
 from pipeline.storage.places import Place
@@ -70,11 +72,13 @@ def load_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
     return record
 
 
-def check_evaluation(workspace: Place, run: RunRecord) -> EvaluationRecord:
-    """Load a run's evaluation and verify the files that it names; raises CorruptArtefact."""
+def check_evaluation(workspace: Place, run: RunRecord, map_tasks: MapTasks = map_here) -> EvaluationRecord:
+    """Load a run's evaluation and verify the files that it names; raises CorruptArtefact and StorageFailed.
+
+    map_tasks runs the tasks that read the files of a large one.
+    """
     record = load_evaluation(workspace, run)
-    for table in record.tables:
-        table.check(table.folder(workspace, run.run_id))
+    check_files([(table.folder(workspace, run.run_id), table) for table in record.tables], map_tasks)
     return record
 
 

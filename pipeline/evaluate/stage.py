@@ -13,7 +13,7 @@ from pipeline.evaluate.evaluation_record import (
 )
 from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
-from pipeline.preprocess.scan_runner import prepare_local_workers
+from pipeline.preprocess.scan_runner import open_task_runner, prepare_local_workers
 from pipeline.progress import show_event
 from pipeline.storage.places import Place
 from pipeline.storage.tables import check_rows
@@ -30,8 +30,9 @@ def evaluate_stage(
 ) -> list[EvaluationRecord]:
     """Evaluate runs on every split of their data set, unless that is complete; return their records in order.
 
-    Slicings that a complete evaluation lacks are added to it. Raises as `beam_job.evaluate` and
-    `check_table_sizes`; and BadUsage if a run was evaluated with another slicing of the same name.
+    Slicings that a complete evaluation lacks are added to it. The files of large ones are checked on the engine's
+    workers, if there are any. Raises as `beam_job.evaluate`, `check_evaluation` and `check_table_sizes`; and BadUsage
+    if a run was evaluated with another slicing of the same name.
     """
     missing = [run for run in runs if not _is_evaluated(context.workspace, run)]
     additions = list(_find_additions(context.workspace, runs, slicings))
@@ -48,14 +49,11 @@ def evaluate_stage(
             for run, new in additions:
                 add_to_evaluation(context.workspace, dataset.folder, dataset.manifest, run, beam_arguments, new)
 
-    evaluations = run_unless_complete(
-        "evaluate",
-        not missing and not additions,
-        build,
-        lambda: [check_evaluation(context.workspace, run) for run in runs],
-        context,
-        log,
-    )
+    def check() -> list[EvaluationRecord]:
+        with open_task_runner(context, "check") as map_tasks:
+            return [check_evaluation(context.workspace, run, map_tasks) for run in runs]
+
+    evaluations = run_unless_complete("evaluate", not missing and not additions, build, check, context, log)
     for run, evaluation in zip(runs, evaluations, strict=True):
         test = evaluation.test_result()
         counts = {"examples": test.num_examples, "correct": test.num_correct}

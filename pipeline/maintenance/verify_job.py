@@ -10,7 +10,7 @@ from typing import TypeAlias
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from model.errors import EngineFailed, StorageFailed
+from model.errors import EngineFailed
 from pipeline.beam_runner import run_pipeline, runs_locally
 from pipeline.maintenance.findings import CheckedItem, ExpectedFile, Fault, check_expected
 from pipeline.processes import SameCode
@@ -86,12 +86,8 @@ def build_pipeline(pipeline: beam.Pipeline, scratch: Place, tasks: list[Task]) -
 
 
 def check_files(first: int, files: list[ExpectedFile]) -> CheckedFiles:
-    """Check files, of which the first one has that position; raises StorageFailed if one cannot be read."""
-    try:
-        checked = [check_expected(file) for file in files]
-    except OSError as problem:  # which would arrive as an error of the engine
-        raise StorageFailed(f"storage: {problem}") from problem
-    found = enumerate(checked, first)
+    """Check files, of which the first one has that position."""
+    found = enumerate(map(check_expected, files), first)
     faults = [(position, each.expected, each.found) for position, each in found if isinstance(each, Fault)]
     return CheckedFiles(len(files), tuple(faults))
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
-from model.errors import CorruptArtefact, StorageFailed
+from model.errors import CorruptArtefact, Damage, StorageFailed
 from pipeline.preprocess.manifest import MANIFEST_NAME, Manifest
 from pipeline.sources.catalog import REQUIRED_SPLITS
 from pipeline.sources.scan_tasks import MAX_TASKS, MapTasks, choose_runner, cut_evenly, map_here
@@ -14,8 +13,7 @@ from pipeline.storage.places import Place
 from pipeline.storage.records import FileInfo
 from pipeline.storage.workspace import find_complete
 
-# The message and the hint of the error of a file that does not match its record, or None.
-Damage: TypeAlias = tuple[str, str | None] | None
+FileIn: TypeAlias = tuple[Place, FileInfo]  # a file and its folder
 
 
 @dataclass(frozen=True)
@@ -45,33 +43,48 @@ def check_dataset(folder: Place, map_tasks: MapTasks = map_here) -> Dataset:
     map_tasks runs the tasks that read the files of a large data set.
     """
     dataset = load_dataset(folder)
-    if dataset.manifest.parts:
-        check_parts(dataset)
-        for part in dataset.manifest.parts:
-            check_dataset(folder.parent / part.dataset_id, map_tasks)
-    else:
-        check_files(folder, dataset.manifest.files(), map_tasks)
+    check_files(list_dataset_files(dataset), map_tasks)
     return dataset
 
 
-def check_files(folder: Place, files: Sequence[FileInfo], map_tasks: MapTasks) -> None:
-    """Check the files of a folder, in tasks of equally many; raises as `check_dataset`, and StorageFailed."""
-    run = choose_runner(sum(file.num_bytes for file in files), map_tasks)
-    for damage in run(partial(find_damage, folder), cut_evenly(files, MAX_TASKS), Damage):
+def list_dataset_files(dataset: Dataset) -> list[FileIn]:
+    """List the files that a data set's manifest names, or those of its parts; raises as `check_parts`."""
+    if not dataset.manifest.parts:
+        return [(dataset.folder, file) for file in dataset.manifest.files()]
+    check_parts(dataset)
+    parts = [load_dataset(dataset.folder.parent / part.dataset_id) for part in dataset.manifest.parts]
+    return [file for part in parts for file in list_dataset_files(part)]
+
+
+def find_damage_in_share(dataset: Dataset, number: int, num_shares: int) -> Damage | None:
+    """Return what is wrong with the first damaged file of a share of a data set's files; raises StorageFailed.
+
+    The shares are consecutive, so the first damage of all is that of the first share that has some.
+    """
+    try:
+        files = list_dataset_files(dataset)
+    except CorruptArtefact as problem:
+        return str(problem), problem.hint
+    edges = [len(files) * edge // num_shares for edge in (number, number + 1)]
+    return find_damage(files[slice(*edges)])
+
+
+def check_files(files: Sequence[FileIn], map_tasks: MapTasks) -> None:
+    """Check files, each in a folder, in tasks of equally many; raises as `check_dataset`, and StorageFailed."""
+    run = choose_runner(sum(file.num_bytes for _, file in files), map_tasks)
+    for damage in run(find_damage, cut_evenly(files, MAX_TASKS), Damage | None):
         if damage:
-            problem = CorruptArtefact(damage[0])
-            problem.hint = damage[1]  # which the message has already
-            raise problem
+            raise CorruptArtefact.of_damage(damage)
 
 
-def find_damage(folder: Place, files: Sequence[FileInfo]) -> Damage:
+def find_damage(files: Sequence[FileIn]) -> Damage | None:
     """Return what is wrong with the first file that does not match its record; raises StorageFailed."""
     try:
-        for file in files:
+        for folder, file in files:
             file.check(folder)
     except CorruptArtefact as problem:
         return str(problem), problem.hint
-    except OSError as problem:  # which would arrive as an error of the engine
+    except OSError as problem:
         raise StorageFailed(f"storage: {problem}") from problem
     return None
 

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from model.errors import BadInput, EngineFailed, StorageFailed
+from model.errors import BadInput, EngineFailed
 from pipeline.beam_runner import run_pipeline
 from pipeline.processes import SameCode
 from pipeline.progress import show_progress
@@ -63,15 +63,12 @@ def run_task(function: Callable[[Any], Any], folder: Place, number: int, task: A
     """Write what a function returns for a task, or the message of the BadInput that it raises, to a file of its own.
 
     Raised here, the error would arrive in the engine's words, that of any task; and some engines would try again.
-    Raises StorageFailed if the disk refuses to read.
     """
     try:
         with refuse_unreadable():
             result = (function(task), "")
     except BadInput as problem:
         result = (None, str(problem))
-    except OSError as problem:  # which would arrive as an error of the engine
-        raise StorageFailed(f"storage: {problem}") from problem
     write_atomically(folder / str(number), to_json(result))
 
 

@@ -11,7 +11,7 @@ from model.cluster import VARIABLE, read_cluster
 from model.errors import BadUsage
 from model.recipes import TrainingConfig, fit_to_data
 from pipeline.context import StageContext, StageLog, quiet_imports, run_unless_complete
-from pipeline.preprocess.dataset import Dataset
+from pipeline.preprocess.dataset import Dataset, check_dataset, find_damage_in_share
 from pipeline.progress import show_message
 from pipeline.storage.files import remove_tree
 from pipeline.storage.places import Place
@@ -34,6 +34,7 @@ def train_stage(
     """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
     Several configurations differ only in their seeds. A run that was interrupted is resumed from its newest checkpoint.
+    The files of the data set must have been verified; but with a cluster, each process verifies a share of them.
     `names` has a name for each run, or none; a complete run that has another name is renamed.
     With tensorboard, a run that was trained without a log gets one, if the workspace is on a disk.
     `like` is a record of the same run by which to choose the learning curve's points and the early steps whose
@@ -50,6 +51,8 @@ def train_stage(
     missing = [config for config, folder in zip(completed, folders, strict=True) if not (folder / RUN_NAME).exists()]
     name_of = dict(zip([folder.name for folder in folders], names, strict=True)) if names else {}
     check_names_are_free(context.workspace, name_of)
+    if context.cluster and not missing:
+        check_dataset(dataset.folder)
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
@@ -68,8 +71,6 @@ def train_stage(
 
 def train_as_worker_stage(context: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:
     """Train as a worker that is not the chief, writing no run; return the id of the run that the chief writes.
-
-    The shards of the data set need not have been verified.
 
     Raises:
         CorruptArtefact: a file of the data set or of an existing run does not match its record.
@@ -145,11 +146,13 @@ def _train(
     job = TrainingJob(context.workspace, dataset, tensorboard, policy, like)
     attempts = [prepare_attempt(job, config, name_of.get(run_id(dataset.digest, config))) for config in configs]
     identity = f"{attempts[0].run_id} from step {attempts[0].first_step}"  # equal in all processes of the cluster
+    cluster = context.cluster
+    damage = find_damage_in_share(dataset, cluster.task_index, len(cluster.addresses)) if cluster else None
     with log.timed("import"), quiet_imports():
-        engine = start_engine(configs[0], context.device, context.cluster, identity)
+        engine = start_engine(configs[0], context.device, cluster, identity, damage)
     with log.timed("train"):
-        if context.cluster is None or context.cluster.is_chief:
-            train_runs(job, attempts, engine)
+        if cluster is None or cluster.is_chief:
+            train_runs(job, attempts, engine, is_verified=cluster is None)
         else:
             train_as_worker(job, attempts[0], engine)
 

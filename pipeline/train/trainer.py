@@ -50,14 +50,16 @@ class TrainingData(NamedTuple):
     sample: Examples | None  # of the train split, a batch or more; None where no run is written
 
 
-def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
+def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine, is_verified: bool = True) -> None:
     """Train one run, or several that differ only in their seeds side by side, and write each.
 
+    is_verified says whether this process has verified all shards; if not, it verifies each when it first reads it.
     A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged. Raises
     CorruptArtefact for a corrupt shard or checkpoint, BadUsage if a run diverged or TensorBoard is not installed, and
     EngineFailed if another worker of the cluster is gone.
     """
-    data = _load_data(job, attempts[0].config)
+    num_sampled = max(MOST_MEASURED, attempts[0].config.batch_size)
+    data = _load_data(job, is_verified, num_sampled)
     with training_progress() as bar:
 
         def work(attempt: TrainingAttempt, stop: Event) -> None:
@@ -120,7 +122,7 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
 
     Shards are verified when they are first read, so those that this worker does not need are not read.
     """
-    data = _load_data(job, attempt.config, is_chief=False)
+    data = _load_data(job, is_verified=False, num_sampled=0)
     with training_progress() as bar:
         stop = Event()
         config = attempt.config
@@ -132,17 +134,19 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
             _fit(config, engine, data, monitor, job.spacing_of(config))
 
 
-def _load_data(job: TrainingJob, config: TrainingConfig, is_chief: bool = True) -> TrainingData:
-    """Open the data set, whose shards were verified before for the chief; copies are, when they are made."""
+def _load_data(job: TrainingJob, is_verified: bool, num_sampled: int) -> TrainingData:
+    """Open the data set; is_verified says whether its shards were verified before. Copies are, when they are made.
+
+    The sample of the train split is of that many examples, or None for 0.
+    """
     manifest = job.dataset.manifest
-    is_verified = is_chief
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
     if folder != job.dataset.folder:
         show_message(f"  shards are read from copies in {folder}")
         is_verified = True
     reader = make_split_reader(folder, manifest, "train", is_verified)
     monitored = read_first_examples(folder, manifest, "test", is_verified)
-    sample = read_sample(reader, max(MOST_MEASURED, config.batch_size)) if is_chief else None
+    sample = read_sample(reader, num_sampled) if num_sampled else None
     return TrainingData(reader, monitored, sample)
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from model.cluster import Cluster, check_cluster, meet, read_cluster
-from model.errors import BadUsage, EngineFailed
+from model.errors import BadUsage, CorruptArtefact, EngineFailed
 from model.recipes import RECIPES, override
 from tests.helpers import free_addresses
 
@@ -70,9 +70,9 @@ def test_number_of_workers_must_be_num_replicas():
 POOL = ThreadPoolExecutor(3)
 
 
-def start_meeting(addresses, task, seconds=20.0, identity="run"):
+def start_meeting(addresses, task, seconds=20.0, identity="run", damage=None):
     """Run `meet` for one task in a thread; return its future."""
-    return POOL.submit(meet, Cluster(addresses, task), identity, seconds)
+    return POOL.submit(meet, Cluster(addresses, task), identity, seconds, damage)
 
 
 def say_hello(address, task):
@@ -160,6 +160,17 @@ def test_worker_of_another_run_is_an_error_for_all():
     addresses = free_addresses(2)
     ends = ends_of([start_meeting(addresses, task, identity=f"run-{task}") for task in range(2)])
     assert all(isinstance(end, BadUsage) and "run-0 but task 1 would train run-1" in str(end) for end in ends)
+
+
+@pytest.mark.parametrize("damaged", [(0,), (1,), (2,), (1, 2), (0, 1, 2)])
+def test_damage_that_one_finds_is_the_same_error_for_all(damaged):
+    addresses = free_addresses(3)
+    damages = [(f"{'x' * 5000}/shard-{task} is corrupt; repair it", "repair it") for task in range(3)]
+    ends = ends_of(
+        [start_meeting(addresses, task, damage=damages[task] if task in damaged else None) for task in range(3)]
+    )
+    first = damages[damaged[0]]
+    assert [(type(end), str(end), end.hint) for end in ends] == [(CorruptArtefact, *first)] * 3
 
 
 @pytest.mark.parametrize("task", [0, 1])

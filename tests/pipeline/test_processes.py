@@ -6,7 +6,7 @@ import sys
 import pytest
 from apache_beam.internal import pickler
 
-from model.errors import EngineFailed
+from model.errors import EngineFailed, StorageFailed
 from pipeline import processes
 from pipeline.processes import CodeIdentity, SameCode, code_identity, start_child
 
@@ -61,6 +61,21 @@ def multiply(value: int, factor: int = 1) -> int:
 @pytest.mark.parametrize(("dumps", "loads"), [(pickle.dumps, pickle.loads), (pickler.dumps, pickler.loads)])
 def test_the_same_code_calls_the_function(dumps, loads):
     assert loads(dumps(SameCode(multiply, factor=3)))(5) == 15
+
+
+def read_file(path):
+    return path.read_bytes()
+
+
+def read_lines(path):
+    yield b"first"
+    yield from path.open("rb")
+
+
+@pytest.mark.parametrize("function", [read_file, read_lines])
+def test_a_file_that_cannot_be_read_is_an_error_of_storage(function, tmp_path):
+    with pytest.raises(StorageFailed, match=r"^storage: .*Is a directory: '.*'$"):
+        list(SameCode(function)(tmp_path))
 
 
 @pytest.mark.parametrize(("name", "replacement"), [("code_digest", lambda: "f" * 64), ("version", lambda _: "9.9")])

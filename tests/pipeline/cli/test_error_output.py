@@ -134,3 +134,8 @@ def test_hint_ends_the_message():
     assert (str(problem), problem.hint) == ("there is none; make one", "make one")
     assert str(recover(ValueError(f"model.errors.BadUsage: {problem}"))) == str(problem)
     assert BadUsage("there is none").hint is None
+
+
+def test_the_step_that_beam_appends_is_left_out():
+    recovered = recover(BadUsage("there is none [while running 'Predict/Map(SameCode(predict_shard))']"))
+    assert (type(recovered), str(recovered)) == (BadUsage, "there is none")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.errors import BadInput, EngineFailed
+from model.errors import BadInput, EngineFailed, StorageFailed
 from pipeline.context import StageContext, StageLog
 from pipeline.evaluate.beam_job import evaluate
 from pipeline.evaluate.evaluation_record import check_evaluation
@@ -125,6 +125,17 @@ def test_engine_that_writes_nothing_is_an_error(workspace, monkeypatch):
     monkeypatch.setattr("pipeline.evaluate.beam_job.run_pipeline", lambda *arguments: None)
     with pytest.raises(EngineFailed, match=r"wrote no evaluation\.json"):
         evaluate_run(workspace, run_ids(workspace)[0])
+
+
+def test_a_shard_that_cannot_be_read_is_an_error_of_storage(workspace, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "Input/output error", "a shard")
+
+    monkeypatch.setattr("pipeline.evaluate.shard_predictions.read_shard", fail)
+    before = contents(workspace)
+    with pytest.raises(StorageFailed, match=r"^storage: \[Errno 5\] Input/output error: 'a shard'$"):
+        evaluate_run(workspace, run_ids(workspace)[0])
+    assert contents(workspace) == before
 
 
 def test_the_steps_of_the_job_have_no_list_of_the_shards(workspace, monkeypatch):

@@ -5,7 +5,13 @@ import shutil
 import pytest
 
 from model.errors import CorruptArtefact, StorageFailed
-from pipeline.preprocess.dataset import check_dataset
+from pipeline.preprocess.dataset import (
+    check_dataset,
+    find_damage,
+    find_damage_in_share,
+    list_dataset_files,
+    load_dataset,
+)
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from tests.helpers import Digits, contents, run_in_process
 from tests.small_tasks import Workers
@@ -58,6 +64,28 @@ def test_the_first_damaged_file_is_the_same_error_as_in_one_process(small_tasks,
         check_dataset(folder, Workers())
     assert (str(raised.value), raised.value.hint) == (str(expected.value), expected.value.hint)
     assert raised.value.hint
+
+
+@pytest.mark.parametrize("name", ["first", "first-and-second"])
+@pytest.mark.parametrize("num_shares", [1, 2, 3, 50])
+def test_processes_check_a_share_each(num_shares, name, built, tmp_path):
+    workspace = shutil.copytree(built, tmp_path / "ws")
+    dataset = load_dataset(find(workspace, name))
+    files = list_dataset_files(dataset)
+    assert len(files) > 5
+    shares = range(num_shares)
+    assert [find_damage_in_share(dataset, share, num_shares) for share in shares] == [None] * num_shares
+    for folder, file in files:
+        place = folder / file.name
+        data = place.read_bytes()
+        place.write_bytes(data[:-1] + b"?")
+        found = [damage for share in shares if (damage := find_damage_in_share(dataset, share, num_shares))]
+        assert [message for message, _ in found] == [find_damage(files)[0]]
+        place.write_bytes(data)
+    (dataset.folder.parent / find(workspace, "second").name / "manifest.json").write_text("{}")
+    found = {find_damage_in_share(dataset, share, num_shares) for share in shares}
+    assert (found == {None}) == (name == "first")
+    assert len(found) == 1
 
 
 def test_a_file_that_cannot_be_read_is_an_error_of_storage(built, monkeypatch):

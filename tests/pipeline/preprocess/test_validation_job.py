@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from model.errors import CorruptArtefact, EngineFailed
+from model.errors import CorruptArtefact, EngineFailed, StorageFailed
 from pipeline.preprocess import stage, validation_job
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import ShardInfo
@@ -102,6 +102,16 @@ def test_a_corrupt_shard_is_the_same_error_as_in_one_process(datasets, tmp_path)
     assert str(raised.value) == str(expected.value)
     assert contents(copy) == before
     assert not list(copy.glob(".scratch-*"))
+
+
+def test_a_shard_that_cannot_be_read_is_an_error_of_storage(datasets, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "Input/output error", "a shard")
+
+    monkeypatch.setattr(validation_job, "check_shard", fail)
+    with pytest.raises(StorageFailed, match=r"^storage: \[Errno 5\] Input/output error: 'a shard'$"):
+        flag_by_workers(find(datasets, "first"), [])
+    assert not list(datasets.glob(".scratch-*"))
 
 
 def test_an_engine_that_runs_nothing_is_an_error(datasets, monkeypatch):

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,16 @@ import pytest
 from model.errors import BadInput
 from pipeline.sources import csv_lines, scan_tasks
 from pipeline.sources.catalog import FILE_NAMES, PictureOptions
-from pipeline.sources.scan_tasks import PIECE_EXAMPLES, WHOLE_EXAMPLES, Span, cut_span, whole_span
+from pipeline.sources.scan_tasks import (
+    PIECE_EXAMPLES,
+    WHOLE_EXAMPLES,
+    OpenDigest,
+    PieceSize,
+    Span,
+    cut_span,
+    digest_without_pieces,
+    whole_span,
+)
 from pipeline.sources.source_lookup import find_source, scan_source
 from tests.helpers import Digits, labels_bytes
 from tests.pictures import read_blocks, write_rows, write_tree
@@ -84,6 +94,20 @@ def test_examples_are_read_the_same_however_their_scan_was_cut(layout, small_tas
                 for found in (cut, whole)
             ]
             assert np.array_equal(*values)
+
+
+def test_content_of_unknown_length_has_the_digest_of_its_length():
+    size = PieceSize(whole=32, piece=8)
+    for length in range(70):
+        data = bytes(range(length))
+        pieces = b"".join(hashlib.sha256(data[start : start + 8]).digest() for start in range(0, length, 8))
+        expected = {False: data, True: data if length <= 32 else pieces}
+        for has_pieces, content in expected.items():
+            with nullcontext() if has_pieces else digest_without_pieces():
+                digest = OpenDigest(size, b"header")
+            for position in range(length):
+                digest.of_piece(position // 8).update(data[position : position + 1])
+            assert digest.close().hexdigest() == hashlib.sha256(b"header" + content).hexdigest()
 
 
 def digest_in_pieces(data, header=b""):
