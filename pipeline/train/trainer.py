@@ -17,7 +17,7 @@ from rich.progress import Progress as ProgressDisplay
 from model.batches import BatchPlan
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage, recover
-from model.examples import Examples
+from model.examples import Examples, concatenate
 from model.fitting import Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, begin, compare_steps
 from model.network import Parameters
@@ -47,7 +47,7 @@ class TrainingData(NamedTuple):
 
     reader: SplitReader
     monitored: Examples  # of the test split: every report counts correct predictions of them
-    sample: Examples | None  # of the train split, a batch or more; None where no run is written
+    sample: Examples  # of the train split, a batch or more if the first shard has as many; none for other workers
 
 
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine) -> None:
@@ -82,7 +82,7 @@ def _train_one(
     else:
         make_empty_folder(folder)
     save = partial(write_checkpoint, folder, config, attempt.resumed_at, job.checkpoint_policy.keep)
-    meter = LayerMeter(config, data.sample, job.measurement_spacing_of(config)) if data.sample else None
+    meter = LayerMeter(config, data.sample, job.measurement_spacing_of(config))
     monitor = TrainingMonitor(
         config, start, [show], stop, job.checkpoint_policy, save, meter, job.early_steps_of(config)
     )
@@ -93,7 +93,7 @@ def _train_one(
     ):
         monitor.listeners.extend(_open_tensorboard(job, folder, config, data.monitored))
         end = _fit(config, engine, data, monitor, job.spacing_of(config))
-        if not monitor.agreements and data.sample:
+        if not monitor.agreements:
             monitor.agreements.append(_compare_steps(config, end.state.parameters, data.sample))
         write_run(job, attempt, end, monitor, engine.device)
     remove_tree(folder / CHECKPOINTS_NAME)
@@ -127,7 +127,9 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
         start = resume_from(attempt.saved, initial_state(job.workspace, attempt), config)
         show = _progress_reporter(attempt, bar, "")
         early_steps = job.early_steps_of(config)  # the chunks of all workers must end at the same steps
-        monitor = TrainingMonitor(config, start, [show], stop, job.checkpoint_policy, None, None, early_steps)
+        monitor = TrainingMonitor(
+            config, start, [show], stop, job.checkpoint_policy, write=None, early_steps=early_steps
+        )
         with defer_signals(stop.set):
             _fit(config, engine, data, monitor, job.spacing_of(config))
 
@@ -142,7 +144,8 @@ def _load_data(job: TrainingJob, config: TrainingConfig, is_chief: bool = True) 
         is_verified = True
     reader = make_split_reader(folder, manifest, "train", is_verified)
     monitored = read_first_examples(folder, manifest, "test", is_verified)
-    sample = read_sample(reader, max(MOST_MEASURED, config.batch_size)) if is_chief else None
+    num_sampled = max(MOST_MEASURED, config.batch_size)
+    sample = read_sample(reader, num_sampled) if is_chief else concatenate([], reader.num_pixels)
     return TrainingData(reader, monitored, sample)
 
 
