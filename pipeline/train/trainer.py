@@ -93,9 +93,9 @@ def _train_one(
     ):
         monitor.listeners.extend(_open_tensorboard(job, folder, config, data.monitored))
         end = _fit(config, engine, data, monitor, job.spacing_of(config))
-        if not monitor.agreements:
-            monitor.agreements.append(_compare_steps(config, end.state.parameters, data.sample))
-        write_run(job, attempt, end, monitor, engine.device)
+        # not into the monitor, whose checkpoint may still be written: it has agreements of a run in lockstep only
+        agreements = monitor.agreements or [_compare_steps(config, end.state.parameters, data.sample)]
+        write_run(job, attempt, end, monitor, agreements, engine.device)
     remove_tree(folder / CHECKPOINTS_NAME)
 
 
