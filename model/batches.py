@@ -23,7 +23,7 @@ from model.reading import BackgroundReader, ExampleStream, ResidentSplit, SplitR
 
 ALIGNMENT = 64  # bytes
 WINDOW_BYTES = 2**30
-MAX_CALLS = 5  # between two reports, so that chunks may end at early steps
+MOST_MORE_CALLS = 1000  # of shorter chunks; compiling a second program takes as long as these or more
 CHUNK_BYTES = 2**24  # of pixels handed to one compiled call: large enough to hide the call, small enough to prefetch
 
 
@@ -265,12 +265,12 @@ def chunk_lengths(plan: BatchPlan, num_pixels: int, first_step: int = 0) -> Iter
 def _list_phases(plan: BatchPlan) -> list[BatchPlan]:
     """Return plans whose reports, one after the other to the last step of each, are where chunks have to end.
 
-    Up to the last early step the chunks are short. After it they are long again, which takes a second program, only if
-    that saves many calls: compiling takes as long as some 1,000 calls.
+    Chunks that end at early steps too are short. After the last early step they are long again, which takes a second
+    program, only if that saves more than MOST_MORE_CALLS.
     """
     shared = gcd(plan.report_every, *plan.early_steps)
     short = replace(plan, report_every=shared)
-    if plan.report_every <= MAX_CALLS * shared:
+    if plan.num_steps // shared - plan.num_steps // plan.report_every <= MOST_MORE_CALLS:
         return [short]
     return [replace(short, num_steps=plan.early_steps[-1]), plan]
 

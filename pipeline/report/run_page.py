@@ -225,6 +225,8 @@ def _slice_tables(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 def _digests(run: RunRecord, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield f"parameters of the model ({run.parameters.name})", run.parameters.sha256
+    if run.early_parameters:
+        yield f"parameters of early steps ({run.early_parameters.name})", run.early_parameters.sha256
     yield f"manifest of the data set ({run.dataset_id})", run.dataset_digest
     yield "configuration", run.config.digest
     for source in manifest.sources:

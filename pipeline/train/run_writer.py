@@ -33,17 +33,24 @@ from pipeline.train.run_record import (
 from pipeline.train.training_job import TrainingAttempt, TrainingJob
 
 
-def write_run(job: TrainingJob, attempt: TrainingAttempt, end: Standing, monitor: TrainingMonitor, device: str) -> None:
+def write_run(
+    job: TrainingJob,
+    attempt: TrainingAttempt,
+    end: Standing,
+    monitor: TrainingMonitor,
+    agreements: Sequence[Agreement],
+    device: str,
+) -> None:
     """Write a run to its folder and its tables to the reports folder; the record, which makes it complete, last.
 
-    The monitor has at least one agreement of manual and autodiff; the last has a drift if both were trained in
-    lockstep. Raises Locked if another process wrote one of the files to the store meanwhile.
+    There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep.
+    Raises Locked if another process wrote one of the files to the store meanwhile.
     """
     parameters = _write_parameters(job, attempt, end.state.parameters)
     early = _write_early(job, attempt.run_id, monitor.early) if monitor.early else None
     rows: dict[str, Sequence[Any]] = {
         "learning_curve": monitor.curve,
-        "gradient_agreement": monitor.agreements,
+        "gradient_agreement": agreements,
         "layer_statistics": monitor.layers,
     }
     tables = tuple(_write_rows(job, attempt.run_id, table, rows[table], parameters.sha256) for table in rows)
@@ -55,7 +62,7 @@ def write_run(job: TrainingJob, attempt: TrainingAttempt, end: Standing, monitor
         config=attempt.config,
         parameters=parameters,
         tables=tables,
-        agreement=_summarise(monitor.agreements),
+        agreement=_summarise(agreements),
         device=device,
         seconds=end.seconds,
         finished=now(),

@@ -17,7 +17,7 @@ from rich.progress import Progress as ProgressDisplay
 from model.batches import BatchPlan
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage, recover
-from model.examples import Examples
+from model.examples import Examples, concatenate
 from model.fitting import Listener, Program, Progress, Standing, fit, side_by_side
 from model.lockstep import Agreement, Lockstep, begin, compare_steps
 from model.network import Parameters, load_layers
@@ -47,7 +47,7 @@ class TrainingData(NamedTuple):
 
     reader: SplitReader
     monitored: Examples  # of the test split: every report counts correct predictions of them
-    sample: Examples | None  # of the train split, a batch or more; None where no run is written
+    sample: Examples  # of the train split, a batch or more if the first shard has as many; none for other workers
 
 
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine, is_verified: bool = True) -> None:
@@ -84,7 +84,7 @@ def _train_one(
     else:
         make_empty_folder(folder)
     save = partial(write_checkpoint, folder, config, attempt.resumed_at, job.checkpoint_policy.keep)
-    meter = LayerMeter(config, data.sample, job.measurement_spacing_of(config)) if data.sample else None
+    meter = LayerMeter(config, data.sample, job.measurement_spacing_of(config))
     monitor = TrainingMonitor(
         config, start, [show], stop, job.checkpoint_policy, save, meter, job.early_steps_of(config)
     )
@@ -95,9 +95,9 @@ def _train_one(
     ):
         monitor.listeners.extend(_open_tensorboard(job, folder, config, data.monitored))
         end = _fit(config, engine, data, monitor, job.spacing_of(config))
-        if not monitor.agreements and data.sample:
-            monitor.agreements.append(_compare_steps(config, end.state.parameters, data.sample))
-        write_run(job, attempt, end, monitor, engine.device)
+        # not into the monitor, whose checkpoint may still be written: it has agreements of a run in lockstep only
+        agreements = monitor.agreements or [_compare_steps(config, end.state.parameters, data.sample)]
+        write_run(job, attempt, end, monitor, agreements, engine.device)
     remove_tree(folder / CHECKPOINTS_NAME)
 
 
@@ -129,7 +129,9 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
         start = resume_from(attempt.saved, initial_state(job.workspace, attempt), config)
         show = _progress_reporter(attempt, bar, "")
         early_steps = job.early_steps_of(config)  # the chunks of all workers must end at the same steps
-        monitor = TrainingMonitor(config, start, [show], stop, job.checkpoint_policy, None, None, early_steps)
+        monitor = TrainingMonitor(
+            config, start, [show], stop, job.checkpoint_policy, write=None, early_steps=early_steps
+        )
         with defer_signals(stop.set):
             _fit(config, engine, data, monitor, job.spacing_of(config))
 
@@ -137,7 +139,7 @@ def train_as_worker(job: TrainingJob, attempt: TrainingAttempt, engine: Engine) 
 def _load_data(job: TrainingJob, is_verified: bool, num_sampled: int) -> TrainingData:
     """Open the data set; is_verified says whether its shards were verified before. Copies are, when they are made.
 
-    The sample of the train split is of that many examples, or None for 0.
+    The sample of the train split is of that many examples, if its first shard has as many.
     """
     manifest = job.dataset.manifest
     folder = copy_shards_locally(job.dataset.folder, manifest, job.workspace)
@@ -146,7 +148,7 @@ def _load_data(job: TrainingJob, is_verified: bool, num_sampled: int) -> Trainin
         is_verified = True
     reader = make_split_reader(folder, manifest, "train", is_verified)
     monitored = read_first_examples(folder, manifest, "test", is_verified)
-    sample = read_sample(reader, num_sampled) if num_sampled else None
+    sample = read_sample(reader, num_sampled) if num_sampled else concatenate([], reader.num_pixels)
     return TrainingData(reader, monitored, sample)
 
 

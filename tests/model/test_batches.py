@@ -93,7 +93,8 @@ def test_chunks_end_at_early_steps_too_and_are_the_same_from_any_of_their_ends(n
         (4000, 100, [100] * 40),
         (10_000, 200, [100] * 100),  # the default recipe: one program
         (25_000, 500, [100] * 250),
-        (60_000, 1000, [100] * 10 + [1000] * 59),  # a second program is worth its compilation
+        (111_000, 1000, [100] * 1110),
+        (112_000, 1000, [100] * 10 + [1000] * 111),  # a second program is worth its compilation
     ],
 )
 def test_chunks_are_short_after_the_early_steps_only_where_that_costs_less_than_another_program(

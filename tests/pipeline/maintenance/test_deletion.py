@@ -164,7 +164,7 @@ def test_wherever_a_deletion_stops_verify_is_sound_and_the_next_one_completes_it
         monkeypatch.setattr(local_disk, "hook", None)
         assert not verify(find_scope(copy)).faults, operations[number]
         is_whole = bool(list(copy.glob(f"reports/evaluations/run={run_id}")))
-        assert not is_whole or len(list(copy.glob(f"reports/*/run={run_id}"))) == 9
+        assert not is_whole or len(list(copy.glob(f"reports/*/run={run_id}"))) == 10
         with lock_workspace(copy):  # deletes temporary files
             deletion.prune(copy, rule)
         assert {*contents(copy)} == {*contents(finished)}

@@ -25,3 +25,9 @@ def test_other_units_are_dead_at_the_lower_end_and_saturated_near_either(functio
     values[:, 3] = near
     assert find_saturated_units(values, function).tolist() == [True, True, False, True, False]
     assert find_dead_units(values, function).tolist() == [False, False, False, True, False]
+
+
+def test_exactly_one_percent_from_an_end_is_neither():
+    values = np.tile(np.array([0.01, 0.99], np.float32), (100, 1))
+    assert find_dead_units(values, "sigmoid").tolist() == [False, False]
+    assert find_saturated_units(values, "sigmoid").tolist() == [False, False]
