@@ -14,7 +14,7 @@ from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner.worker_handlers import GrpcWorkerHandler, WorkerHandler
 from google.protobuf import json_format, text_format
 
-from pipeline.worker_server import Worker, take_server, worker_error
+from pipeline.worker_server import Worker, start_worker, worker_error
 
 STOP_SECONDS = 10  # for a worker to end after the job
 POLL_SECONDS = 0.2
@@ -43,7 +43,7 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
             "PIPELINE_OPTIONS": json.dumps(options),
             "WORKER_ID": self.worker_id,
         }
-        worker = take_server().start_worker(variables)
+        worker = start_worker(variables)
         self._worker = worker
         threading.Thread(target=self._watch, args=(worker,), name=f"watch {self.worker_id}", daemon=True).start()
 
@@ -58,8 +58,10 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
 
     def _watch(self, worker: Worker) -> None:
         """If the process ends before the job, answer all of the engine's requests to it with an error."""
-        code = worker.wait()
-        self._ended.set()
+        try:
+            code = worker.wait()
+        finally:
+            self._ended.set()
         text = "".join(traceback.format_exception_only(worker_error(code)))
         while not self._stopping.wait(POLL_SECONDS):
             # Beam's reader of the worker's output waits until the future is done; aborting it would not make it so.

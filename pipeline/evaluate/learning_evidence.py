@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from model.examples import Bytes
-from model.inference import quiet_numbers
+from model.inference import same_everywhere
 from pipeline.evaluate.evaluation_record import EvaluationRecord
 from pipeline.evaluate.learning_problems import (
     Floats,
@@ -75,7 +75,7 @@ def _read_hidden(workspace: Place, run: RunRecord, dataset: Dataset) -> list[Flo
     if not num_examples or len(run.config.layers) < 3:
         return []
     network = read_network(workspace / "runs" / run.run_id, run.parameters, run.config)
-    with quiet_numbers():
+    with same_everywhere():
         return network.forward(_read_sample(dataset, num_examples))[0]
 
 

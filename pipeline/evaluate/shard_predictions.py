@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.examples import Bytes
-from model.inference import Floats, Inference, piece_rows, quiet_numbers
+from model.inference import Floats, Inference, piece_rows, same_everywhere
 from pipeline.evaluate.slice_config import Slicings
 from pipeline.evaluate.slices import Names, PredictedExamples
 from pipeline.evaluate.weight_statistics import ActivationRange, merge_ranges
@@ -71,7 +71,7 @@ def predict_shard(shard: Shard, job: EvaluationJob) -> ShardPredictions:
     indices, images, labels = stored.take(np.argsort(stored.indices).astype(np.int64))
     network = load_network(job)
     targets = np.eye(len(manifest.class_names), dtype=np.float32)[labels]
-    with quiet_numbers():
+    with same_everywhere():
         found = [_run_forward(network, images[rows]) for rows in piece_rows(network.layers, len(images))]
         z = np.concatenate([z for z, _ in found])
         outputs = network.output(z)

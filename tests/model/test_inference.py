@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from model import inference
 from model.functions import ACTIVATIONS, OUTPUTS
@@ -41,6 +42,18 @@ def test_values_outputs_and_losses_are_those_of_the_network(activation, output, 
 def test_a_network_that_diverged_gives_no_warnings(output):
     layers = [StoredLayer(np.full((3, 20), np.inf, np.float32), np.array([0, -np.inf, np.nan], np.float32))]
     assert np.isnan(build_inference(layers, "relu", output, "quadratic").predict(IMAGES)).any()
+
+
+def test_outputs_do_not_depend_on_the_number_of_processors():
+    random = np.random.default_rng(3)
+    layers = [StoredLayer(np.float32(random.normal(size=(30, 784))), np.zeros(30, np.float32))]
+    network = build_inference(layers, "sigmoid", "sigmoid", "quadratic")
+    images = random.integers(0, 256, (1000, 784), np.uint8)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            found.append(network.predict(images).tobytes())
+    assert found[0] == found[1]
 
 
 def test_outputs_do_not_depend_on_the_pieces(monkeypatch):
