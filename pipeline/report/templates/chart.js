@@ -1,5 +1,5 @@
 /* Charts of lines as SVG markup, in the geometry of pipeline/report/charts.py. An axis is {low, high, format}, a line a list of points
-   [x, y], and all text in the markup is numbers. */
+   [x, y], and all text in the markup is numbers and words of the page's own. */
 export const chart = (() => {
   const [LEFT, RIGHT, TOP, BOTTOM] = [58, 426, 12, 224];
   const NEAR_END = 415; // from there on the label of a tick ends at it
@@ -55,6 +55,10 @@ export const chart = (() => {
   const drawDots = (x, y, points, classes = points.map((_, i) => i)) =>
     points.map((point, i) => point && `<circle class="dot-${classes[i]}" cx="${xAt(x, point[0])}" cy="${yAt(y, point[1])}" r="4.5"/>`).join("");
 
+  // Return the line of value i of points [x, value of each line], moved to the ends of the axis where it is beyond them.
+  const lineWithin = ({ low, high }, points, i) =>
+    points.filter((point) => Number.isFinite(point[i + 1])).map((point) => [point[0], Math.min(Math.max(point[i + 1], low), high)]);
+
   // Return {element, add, replace, clear}, a figure of lines that grow. Names are those of the lines; axes that are not given begin at 0.
   function make(caption, names, { x: fixedX, y: fixedY } = {}) {
     const classes = names.map((_, i) => 4 * i);
@@ -66,22 +70,20 @@ export const chart = (() => {
     let points = []; // [x, value of each line]
     let before = []; // those before the lines were cleared
 
+    // Draw other points, and dots on those at x = marked.
     function replace(all, marked) {
       points = all;
-      const last = points.at(-1) ?? [];
       const both = [...points, ...before];
       const x = fixedX ?? { low: 0, high: Math.max(10, ...both.map(([at]) => at)), format: formatNumber };
       const y = fixedY ?? fit([0, ...both.flatMap((point) => point.slice(1)).filter(Number.isFinite)]);
-      const lineOf = (from) => (_, i) =>
-        from.filter((point) => Number.isFinite(point[i + 1])).map((point) => [point[0], Math.min(Math.max(point[i + 1], y.low), y.high)]);
-      const lines = names.map(lineOf(points));
-      const earlier = names.map(lineOf(before));
+      const lines = names.map((_, i) => lineWithin(y, points, i));
+      const earlier = names.map((_, i) => lineWithin(y, before, i));
       const dots = lines.map((line) => line.find(([at]) => at === marked));
       const plot = element.querySelector("svg");
       plot.innerHTML =
         drawTicks(x, y) + drawLines(x, y, earlier, names.map(() => "before")) + drawLines(x, y, lines, classes) + drawDots(x, y, dots, classes);
-      const told = last.slice(1).map((value, i) => `${names[i]} ${y.format(value)}`);
-      plot.ariaLabel = `${caption}; at last: ${told.join(", ")}`;
+      const told = dots.map((dot, i) => dot && `${names[i]} ${y.format(dot[1])}`).filter(Boolean);
+      plot.ariaLabel = told.length ? `${caption}; at ${x.format(marked)}: ${told.join(", ")}` : caption;
     }
 
     function add(step, values) {

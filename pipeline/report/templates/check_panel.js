@@ -80,7 +80,7 @@ export const checkPanel = (() => {
     showDifference(panel, ours[panel.at]);
   }
 
-  const format = (exponent) => (exponent === 0 ? "1" : `1e${exponent}`);
+  const format = (exponent) => (exponent === 0 ? "1" : (10 ** exponent).toExponential(0));
 
   function make(model, nextBatch) {
     const arrays = listArrays(model.layers);
