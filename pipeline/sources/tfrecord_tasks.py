@@ -199,7 +199,7 @@ class _RecordsSummary:
         contents = [example.digest_bytes for example in examples]
         self._num_bytes += sum(map(len, contents))
         self._labels.update(example.label for example in examples)
-        _, size, _ = self._task.read_as
+        size = self._task.read_as.size
         if size is None:
             for number, example in enumerate(examples, record):
                 self._finder.offer(example.image if isinstance(example.image, bytes) else None, f"{name} {number}")
