@@ -90,8 +90,7 @@ def read_labels(lines: bytes, columns: CsvColumns, name: str = "") -> list[Label
 
     Raises BadInput, if the file's name is given, for lines of another number of columns.
     """
-    table = _parse(lines, columns, (columns.label or 0,), pa.string(), name)
-    return [read_label(label) for label in table.column(0).to_pylist()]
+    return [read_label(label) for label in _read_words(lines, columns, columns.label or 0, name)]
 
 
 def check_lines(lines: bytes, columns: CsvColumns, name: str) -> None:
@@ -101,13 +100,23 @@ def check_lines(lines: bytes, columns: CsvColumns, name: str) -> None:
 
 def read_paths(lines: bytes, columns: CsvColumns, name: str) -> list[str]:
     """Return the paths of lines, with slashes, empty where there is none; raises as `read_labels`."""
-    table = _parse(lines, columns, columns.images, pa.string(), name)
-    return [(path or "").strip().replace("\\", "/") for path in table.column(0).to_pylist()]
+    [image] = columns.images
+    return [(path or "").strip().replace("\\", "/") for path in _read_words(lines, columns, image, name)]
 
 
 def read_splits(lines: bytes, columns: CsvColumns, name: str) -> list[str | None]:
     """Return the words in the column of splits of lines of a file that has one; raises as `read_labels`."""
-    words: list[str | None] = _parse(lines, columns, (columns.split or 0,), pa.string(), name).column(0).to_pylist()
+    return _read_words(lines, columns, columns.split or 0, name)
+
+
+def _read_words(lines: bytes, columns: CsvColumns, number: int, name: str) -> list[str | None]:
+    """Return the words in a column; raises BadInput for one with a line break, which hides rows if a quote is stray."""
+    words: list[str | None] = _parse(lines, columns, (number,), pa.string(), name).column(0).to_pylist()
+    if name and b'"' in lines:
+        broken = next((word for word in words if word and "\n" in word), None)
+        if broken is not None:
+            where = f"a field of column {columns.names[number]!r}"
+            raise BadInput(f"{name}: {where} has a line break after {broken.splitlines()[0][:_SHOWN]!r}")
     return words
 
 
@@ -153,7 +162,7 @@ def _parse(lines: bytes, columns: CsvColumns, chosen: tuple[int, ...], kind: pa.
     keys = [str(number) for number in range(len(columns.names))]
     included = [keys[number] for number in chosen]
     try:
-        return csv.read_csv(
+        table = csv.read_csv(
             io.BytesIO(lines),
             csv.ReadOptions(use_threads=False, block_size=max(2**20, len(lines) + 1), column_names=keys),
             csv.ParseOptions(delimiter=columns.delimiter),
@@ -164,6 +173,9 @@ def _parse(lines: bytes, columns: CsvColumns, chosen: tuple[int, ...], kind: pa.
                 strings_can_be_null=True,
             ),
         )
+        if name and lines.count(b'"') % 2 and table.num_rows < sum(map(bool, map(bytes.strip, lines.splitlines()))):
+            raise BadInput(f"{name}: no sound CSV: a quote is not closed, which hides the rows after it")
+        return table
     except pa.ArrowInvalid as error:
         if not name:
             raise

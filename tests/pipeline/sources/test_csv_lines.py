@@ -6,7 +6,8 @@ import pytest
 
 from model.errors import BadInput
 from pipeline.sources import csv_lines
-from pipeline.sources.csv_lines import cut_pieces
+from pipeline.sources.csv_columns import CsvColumns
+from pipeline.sources.csv_lines import cut_pieces, read_labels
 
 TEXTS = {
     "lines": "".join(f"{number},{'x' * (number % 23)}\n" for number in range(60)),
@@ -40,3 +41,24 @@ def test_a_line_that_is_too_long_is_the_same_error_from_anywhere(tmp_path, monke
     for num_before in range(3):
         with pytest.raises(BadInput, match=r"a\.csv: a line of more than 30 bytes$"):
             list(cut_pieces(path, 0, 37, num_before))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b'a.png,x,\nb.png,"y,\nc.png,z,\n', "c.csv: no sound CSV"),
+        (b'a.png,x,note\nb.png,y,"note\nc.png,z,note\n', "c.csv: no sound CSV: a quote is not closed"),
+        (b'a.png,"x\ny",note\nb.png,y,note\n', "a field of column 'label' has a line break after 'x'"),
+    ],
+    ids=["other columns", "odd", "even"],
+)
+def test_a_stray_quote_hides_no_rows(lines, message):
+    columns = CsvColumns(",", ("path", "label", "note"), has_header=True, label=1, images=(0,))
+    with pytest.raises(BadInput, match=message):
+        read_labels(lines, columns, "c.csv")
+
+
+@pytest.mark.parametrize("lines", [b'a.png,x,5" wide\nb.png,y,z\n', b'a.png,x,z\nb.png,y,"two\nlines"\n'])
+def test_a_quote_inside_a_field_or_a_line_break_in_a_column_that_is_not_read_is_allowed(lines):
+    columns = CsvColumns(",", ("path", "label", "note"), has_header=True, label=1, images=(0,))
+    assert read_labels(lines, columns, "c.csv") == ["x", "y"]
