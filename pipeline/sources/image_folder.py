@@ -30,6 +30,7 @@ from pipeline.sources.blocks import (
     choose_class_names,
 )
 from pipeline.sources.catalog import REQUIRED_SPLITS, SPLIT_WORDS, SPLITS, ImageFolderSource, PictureOptions
+from pipeline.sources.found_layout import describe_found
 from pipeline.sources.held_out import with_held_out
 from pipeline.sources.image_blocks import MAX_ENCODED_BYTES, EncodedImage, EncodedRange, FormatFinder
 from pipeline.sources.image_files import ImageFile, cut_tasks, join_files, read_tasks
@@ -204,7 +205,10 @@ def _list_visible(folder: Path, folders: bool) -> list[Path]:
         # Of a link, `entry.is_dir` raises an error if it leads to itself.
         is_folder = Path(entry).is_dir() if entry.is_symlink() else entry.is_dir()
         if is_folder != folders:
-            raise BadInput(f"{entry.path}: expected {'folders, one a class' if folders else 'image files'} in {folder}")
+            expected = (
+                f"folders, one a class in {folder}; {describe_found(folder)}" if folders else f"image files in {folder}"
+            )
+            raise BadInput(f"{entry.path}: expected {expected}")
     places = [folder / name for name in sorted(entry.name for entry in visible)]
     # The workspace of a command that runs in the folder of the pictures is beside the folders of classes.
     return [place for place in places if not (folders and is_workspace(place))]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from model.errors import BadInput, BadUsage
@@ -45,7 +46,8 @@ def holds_numpy_file(folder: Place) -> bool:
 
 
 def _list_files(folder: Place) -> list[Place]:
-    return sorted((file for file in folder.glob("*") if _NUMPY.matches(file) and file.is_file()), key=str)
+    found = (file for file in folder.glob("*") if _NUMPY.matches(file))
+    return sorted((file for file in found if not isinstance(file, Path) or file.is_file()), key=str)
 
 
 def _is_archive(file: Place) -> bool:

@@ -77,3 +77,12 @@ def test_archive_is_to_be_unpacked(name, tmp_path):
     (tmp_path / name).touch()
     assert describe_found(tmp_path / name) == "no folder but a file (archive): unpack it first"
     assert describe_found(tmp_path) == f"found 1 archive ({name}): unpack the archive first"
+
+
+def test_what_the_folder_of_a_split_holds_is_said(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "data.arrow").write_bytes(b"ARROW1")
+    expected = r"train/data\.arrow: expected folders, one a class in .*/train; found 1 Arrow file \(data\.arrow\)"
+    with pytest.raises(BadInput, match=expected):
+        scan_source(find_source(str(tmp_path), None, None))
