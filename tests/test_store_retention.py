@@ -1,6 +1,8 @@
 """`du`, `prune`, `rm` and `migrate` in object stores: as on a disk, beside readers, and interrupted."""
 
+import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +18,13 @@ from pipeline.storage.object_store import ObjectStore, _open
 from pipeline.storage.places import Place, place_of
 from pipeline.train.run_record import check_run
 from tests.earlier_formats import install_readers, write_earlier
-from tests.helpers import contents, run_in_process
+from tests.emulators import wire
+from tests.helpers import BACKBEAM, contents, run_in_process
 
 pytestmark = pytest.mark.thorough
 
+# What a request that deletes is known by.
+REQUESTS = {"s3": b"?delete", "gs": b"DELETE /", "az": b"comp=batch"}
 CHALLENGER = "article-manual-seed3"
 
 
@@ -143,6 +148,26 @@ def test_a_deletion_that_the_store_interrupts_is_completed_by_the_next(
         assert again.code == 0, again.err
         assert paths(store.visible(tmp_path.name)) == paths(contents(on_disk)), number
         assert len(load_history(in_store)) == len(load_history(on_disk))
+
+
+@pytest.mark.parametrize("num_answered", [1, pytest.param(9, marks=pytest.mark.slow)])
+def test_a_process_that_is_killed_while_it_deletes_leaves_a_sound_workspace(
+    num_answered, run_in_store, store, in_store, on_disk, tmp_path
+):
+    assert run_in_process("prune", "--keep", 0, "--workspace", on_disk).code == 0
+    command = [BACKBEAM, "prune", "--keep", "0", "--workspace", str(in_store)]
+    with wire(store, REQUESTS[store.scheme], num_answered, "silent") as broken:
+        environment = os.environ | store.reached_by(broken.address)
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            assert broken.broken.wait(60)
+            process.kill()
+    assert paths(store.visible(tmp_path.name)) - paths(contents(on_disk))  # not all is deleted
+    assert run_in_store("verify").code == 0
+    assert run_in_store("runs").code == 0
+    again = run_in_store("prune", "--keep", 9)
+    assert again.code == 0, again.err
+    assert paths(store.visible(tmp_path.name)) == paths(contents(on_disk))
+    assert len(load_history(in_store)) == len(load_history(on_disk))
 
 
 class Reader(threading.Thread):
