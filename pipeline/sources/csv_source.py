@@ -45,7 +45,7 @@ from pipeline.sources.labels import NUMBERS, LabelCodes, LabelSet
 from pipeline.sources.layouts import SourceLayout, one_task
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block, warn_of_order
 from pipeline.sources.split_column import with_split_column
-from pipeline.sources.split_files import find_folder_source, find_named_source
+from pipeline.sources.split_files import find_folder_source, find_named_source, has_no_labels
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
@@ -168,10 +168,7 @@ def _check_has_labels(file: Place, names: tuple[str, ...], first_file: Place, fi
     else:
         is_without = len(names) == len(first.names) - 1
     if is_without:
-        raise BadInput(
-            f"{file}: it has no labels: no column {label!r}, as {first_file} has; a test split needs them; to hold out "
-            f"one of the file that has them, give --dataset {first_file} --test-share 0.2"
-        )
+        raise has_no_labels(file, label, first_file)
 
 
 def _scan_files(
