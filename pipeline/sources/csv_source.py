@@ -46,7 +46,7 @@ from pipeline.sources.layouts import SourceLayout
 from pipeline.sources.pixel_rows import PixelRows, check_not_resized, choose_image_size, to_block, warn_of_order
 from pipeline.sources.scan_tasks import Content, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
-from pipeline.sources.split_files import find_folder_source, find_named_source
+from pipeline.sources.split_files import find_folder_source, find_named_source, has_no_labels
 from pipeline.storage.files import read_range
 from pipeline.storage.places import Place
 
@@ -177,10 +177,7 @@ def _check_has_labels(file: Place, names: tuple[str, ...], first_file: Place, fi
     else:
         is_without = len(names) == len(first.names) - 1
     if is_without:
-        raise BadInput(
-            f"{file}: it has no labels: no column {label!r}, as {first_file} has; a test split needs them; to hold out "
-            f"one of the file that has them, give --dataset {first_file} --test-share 0.2"
-        )
+        raise has_no_labels(file, label, first_file)
 
 
 def _join_ranges(split: str, content: Content, found: list[FoundLines]) -> Iterator[CsvRange]:

@@ -55,7 +55,13 @@ from pipeline.sources.parquet_tasks import (
 from pipeline.sources.pixel_rows import check_not_resized, warn_of_order
 from pipeline.sources.scan_tasks import Content, DigestsOf, Hash, MapTasks, map_here, scan_contents
 from pipeline.sources.split_column import with_split_column
-from pipeline.sources.split_files import FileKind, find_folder_source, find_named_source, holds_split_files
+from pipeline.sources.split_files import (
+    FileKind,
+    find_folder_source,
+    find_named_source,
+    has_no_labels,
+    holds_split_files,
+)
 from pipeline.storage.places import Place
 
 MAX_BATCH_ROWS = 1024
@@ -243,10 +249,13 @@ def _read_schemas(source: ParquetSource) -> tuple[ParquetColumns, tuple[str, ...
     first, *others = chain.from_iterable(source.files.values())
     schema = _read_schema(first)
     columns = detect_columns(schema, source.options, str(first))
+    names = {*schema.names}
     is_text = holds_text(schema, columns.label)
     files_by_names = {read_class_names(schema, columns.label, str(first)): first}
     for file in others:
         schema = _read_schema(file)
+        if columns.label is not None and names - {*schema.names} == {columns.label}:
+            raise has_no_labels(file, columns.label, first)
         try:
             found = PictureOptions(columns.requested_image, columns.label, split_by=source.options.split_by)
             file_columns = detect_columns(schema, found, str(file))

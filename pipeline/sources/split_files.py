@@ -108,6 +108,14 @@ def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> Non
         raise BadUsage(f"{option}: {name} is in the place of the {split} split; the order is {', '.join(order)}")
 
 
+def has_no_labels(file: Place, label: str, first_file: Place) -> BadInput:
+    """Return the error for a file without the column of labels that the first one has, as test files of contests."""
+    return BadInput(
+        f"{file}: it has no labels: no column {label!r}, as {first_file} has; a test split needs them; to hold out one "
+        f"of the file that has them, give --dataset {first_file} --test-share 0.2"
+    )
+
+
 def find_split_files(folder: Place, kind: FileKind, test_share: float | None) -> dict[str, tuple[Place, ...]]:
     """Find the files of a kind in a folder by split; none of test if a test split is to be held out.
 

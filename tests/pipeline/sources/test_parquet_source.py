@@ -79,6 +79,13 @@ def test_damaged_or_unfitting_file_is_rejected(damage, message, tmp_path):
         scan_folder(tmp_path / "rows")
 
 
+def test_test_file_without_labels_is_refused_with_advice(tmp_path):
+    folder = write_rows(tmp_path)
+    pq.write_table(pq.read_table(folder / "test.parquet").drop_columns(["label"]), folder / "test.parquet")
+    with pytest.raises(BadInput, match=r"test\.parquet: it has no labels: no column 'label', .* --test-share 0\.2"):
+        scan_folder(folder)
+
+
 def test_row_group_is_read_in_batches_of_bounded_size(tmp_path, monkeypatch):
     scans = scan_folder(write_rows(tmp_path / "b", row_group_size=60))
     monkeypatch.setattr(parquet_source, "BLOCK_BYTES", 1000)
