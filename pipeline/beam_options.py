@@ -13,7 +13,7 @@ from pipeline.context import quiet_imports
 from pipeline.progress import warn
 
 # Runners that send the job to a server, which may be written in Java and have options of its own.
-_JOB_SERVER_RUNNERS = ("portablerunner", "flinkrunner", "sparkrunner", "prismrunner")
+_JOB_SERVER_RUNNERS = ("portable", "flink", "spark", "prism")
 
 
 def read_beam_options(arguments: Sequence[str], num_workers: int | None) -> tuple[str, ...]:
@@ -51,7 +51,8 @@ def _check_options_known(options: Any) -> None:
     known = options.get_all_options(retain_unknown_options=False)
     unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - set(known))
     names = ", ".join("--" + name for name in unknown)
-    if unknown and known["runner"].lower() not in _JOB_SERVER_RUNNERS:
+    runner = known["runner"].rpartition(".")[2].lower().removesuffix("runner")  # Beam takes all of these spellings
+    if unknown and runner not in _JOB_SERVER_RUNNERS:
         raise BadUsage(f"options that Beam does not know: {names}")
     if unknown:
         warn(f"warning: options that Beam does not know, and the job server may: {names}")

@@ -1,5 +1,6 @@
 """The lines of a CSV file, in pieces, and what they hold; the scan and the workers read the same pieces."""
 
+import csv as python_csv
 import io
 import re
 from collections.abc import Iterator
@@ -173,8 +174,8 @@ def _parse(lines: bytes, columns: CsvColumns, chosen: tuple[int, ...], kind: pa.
                 strings_can_be_null=True,
             ),
         )
-        if name and lines.count(b'"') % 2 and table.num_rows < sum(map(bool, map(bytes.strip, lines.splitlines()))):
-            raise BadInput(f"{name}: no sound CSV: a quote is not closed, which hides the rows after it")
+        if name and b'"' in lines and table.num_rows < sum(map(bool, map(bytes.strip, lines.splitlines()))):
+            _check_quotes(lines, columns.delimiter, name)
         return table
     except pa.ArrowInvalid as error:
         if not name:
@@ -184,3 +185,14 @@ def _parse(lines: bytes, columns: CsvColumns, chosen: tuple[int, ...], kind: pa.
         if "invalid UTF8" in problem:
             raise BadInput(f"{name}: text that is no UTF-8: save it as UTF-8") from None
         raise BadInput(f"{name}: no sound CSV: {problem[:_SHOWN]}") from None
+
+
+def _check_quotes(lines: bytes, delimiter: str, name: str) -> None:
+    """Raise BadInput if a quote is not closed, or closed by that of another field, which hides the rows between."""
+    try:
+        for _ in python_csv.reader(
+            io.StringIO(lines.decode(errors="replace"), newline=""), delimiter=delimiter, strict=True
+        ):
+            pass
+    except python_csv.Error as problem:
+        raise BadInput(f"{name}: no sound CSV: a quote that is not closed hides rows: {problem}") from None

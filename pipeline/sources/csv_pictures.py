@@ -150,7 +150,7 @@ def _find_fault(root: Path, path: str) -> str:
     if not path:
         return "the path is missing"
     if "\0" in path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        return f"the path {path!r} is absolute, or leads out of the folder of the CSV file"
+        return f"the path {path!r} leads out of the folder of the CSV file"
     try:
         if not os.path.lexists(root / path):
             return f"no file {path} in {root.name}"

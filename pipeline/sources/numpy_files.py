@@ -67,7 +67,8 @@ def find_in_folder(name: str, folder: Place, options: PictureOptions) -> NumpySo
     if options.test_share is None:
         pairs = read_validation_as_test(pairs, folder)
     elif "test" in pairs:
-        raise HasTestSplit(f"--test-share {options.test_share}: {folder} has a test split, {pairs['test'][0].name}")
+        found = f"{folder} has a test split, {pairs['test'][0].name}"
+        raise HasTestSplit(f"--test-share {options.test_share}: {found}: leave out the option")
     required = REQUIRED_SPLITS if options.test_share is None else REQUIRED_SPLITS[:1]
     if not pairs.keys() >= {*required}:
         listed = ", ".join(file.name for file in files[:10])
@@ -78,7 +79,11 @@ def find_in_folder(name: str, folder: Place, options: PictureOptions) -> NumpySo
         )
     if options.arrays is not None:
         raise BadUsage(f"--arrays names the arrays of one .npz file, and {folder} has a file for each array")
-    return NumpySource(name, tuple(_only_array(file) for pair in pairs.values() for file in pair), options)
+    chosen = [file for pair in pairs.values() for file in pair]
+    others = [file.name for file in files if file not in chosen]
+    if others:
+        warn(f"{folder}: not read, as their names do not say a split and images or labels of it: {', '.join(others)}")
+    return NumpySource(name, tuple(map(_only_array, chosen)), options)
 
 
 def _pair_by_name(files: list[Place]) -> dict[str, tuple[Place, Place]]:

@@ -98,13 +98,15 @@ def read_validation_as_test(found: dict[str, T], source: object) -> dict[str, T]
 def check_order(names: Iterable[str], splits: Iterable[str], option: str) -> None:
     """Raise BadUsage if one of the names of several splits has the word of another split than its place means.
 
-    With two splits, if all have: a part of the files of train may be taken for testing.
+    With two splits, if all have or that of train has: a part of the files of train may be taken for testing.
     """
     pairs = list(zip(names, splits, strict=True))
     wrong = [(name, split) for name, split in pairs if split_of(name) not in (None, split)]
     order = [split for split in SPLITS if split in dict(pairs).values()]
-    if wrong and (len(order) > len(REQUIRED_SPLITS) or len(wrong) == len(pairs)):
-        name, split = wrong[0]
+    if not wrong:
+        return
+    name, split = wrong[0]
+    if split == "train" or len(order) > len(REQUIRED_SPLITS) or len(wrong) == len(pairs):
         raise BadUsage(f"{option}: {name} is in the place of the {split} split; the order is {', '.join(order)}")
 
 

@@ -227,7 +227,8 @@ def _read_task_runs(task: RecordsTask) -> Iterator[tuple[int, _Run]]:
             yield number, run
             num_read = run.first.record + len(run.examples)
         is_end = number + 1 == len(task.files) and start + num_read >= task.span.stop
-        if task.num_records and num_read != task.num_records[number] and not is_end:
+        num_expected = task.num_records[number] if task.num_records else num_read
+        if num_read > num_expected or (num_read < num_expected and not is_end):
             raise changed_since_scan(file)
         first = Position(start + num_read, 0, 0)
 

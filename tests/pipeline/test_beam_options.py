@@ -8,8 +8,9 @@ from pipeline.beam_options import read_beam_options
 from tests.helpers import contents, run_in_process
 
 
-def test_options_that_only_a_job_server_knows_are_passed_on_with_a_warning(capsys):
-    given = ("--runner=FlinkRunner", "--object_reuse", "--fasterCopy=true")
+@pytest.mark.parametrize("runner", ["FlinkRunner", "flink", "apache_beam.runners.portability.flink_runner.FlinkRunner"])
+def test_options_that_only_a_job_server_knows_are_passed_on_with_a_warning(runner, capsys):
+    given = (f"--runner={runner}", "--object_reuse", "--fasterCopy=true")
     assert read_beam_options(given, None) == given
     assert "Beam does not know, and the job server may: --fasterCopy, --object_reuse" in capsys.readouterr().err
     with pytest.raises(BadUsage, match="does not know: --object_reuse"):

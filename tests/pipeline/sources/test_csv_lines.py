@@ -47,10 +47,14 @@ def test_a_line_that_is_too_long_is_the_same_error_from_anywhere(tmp_path, monke
     ("lines", "message"),
     [
         (b'a.png,x,\nb.png,"y,\nc.png,z,\n', "c.csv: no sound CSV"),
-        (b'a.png,x,note\nb.png,y,"note\nc.png,z,note\n', "c.csv: no sound CSV: a quote is not closed"),
+        (b'a.png,x,note\nb.png,y,"note\nc.png,z,note\n', "c.csv: no sound CSV: a quote that is not closed"),
+        (
+            b'a.png,x,"note\nb.png,y,note\nc.png,z,"note\nd.png,z,note\n',
+            "c.csv: no sound CSV: a quote that is not closed",
+        ),
         (b'a.png,"x\ny",note\nb.png,y,note\n', "a field of column 'label' has a line break after 'x'"),
     ],
-    ids=["other columns", "odd", "even"],
+    ids=["other columns", "odd", "even", "of the label"],
 )
 def test_a_stray_quote_hides_no_rows(lines, message):
     columns = CsvColumns(",", ("path", "label", "note"), has_header=True, label=1, images=(0,))

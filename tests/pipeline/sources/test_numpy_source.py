@@ -97,6 +97,16 @@ def test_files_of_one_array_each_are_found_in_a_folder_by_their_names(names, tmp
     assert scan_folder(tmp_path, test_share=0.3).infos == scan_folder(files, test_share=0.3).infos
 
 
+def test_arrays_of_a_folder_without_a_partner_are_named(tmp_path, capsys):
+    for name, values in zip(("x_train", "y_train", "x_test", "y_test"), arrays().values(), strict=True):
+        np.save(tmp_path / f"{name}.npy", values)
+    np.save(tmp_path / "x_val.npy", np.zeros((3, 28, 28), np.uint8))
+    assert list(scan_folder(tmp_path).splits) == ["train", "test"]
+    assert (
+        "not read, as their names do not say a split and images or labels of it: x_val.npy" in capsys.readouterr().err
+    )
+
+
 def test_archive_of_a_folder_may_have_a_name_in_capitals_and_a_hidden_twin(tmp_path, digits_folder):
     save(tmp_path / "x.npz").rename(tmp_path / "MNIST.NPZ")
     (tmp_path / "._MNIST.NPZ").write_bytes(b"left by macOS")

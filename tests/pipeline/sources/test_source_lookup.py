@@ -56,6 +56,9 @@ def test_exchanged_files_of_two_splits_are_refused_and_parts_of_one_are_not(tmp_
     folder = write_rows(tmp_path)
     with pytest.raises(BadUsage, match=r"test\.parquet is in the place of the train split; the order is train, test$"):
         scan_folder(f"{folder}/test.parquet,{folder}/train.parquet")
+    (folder / "more.parquet").write_bytes((folder / "train.parquet").read_bytes())
+    with pytest.raises(BadUsage, match=r"test\.parquet is in the place of the train split"):
+        scan_folder(f"{folder}/test.parquet,{folder}/more.parquet")
     (folder / "test.parquet").rename(folder / "train-2.parquet")
     assert scan_folder(f"{folder}/train.parquet,{folder}/train-2.parquet").splits["test"].num_examples == 20
 
