@@ -86,12 +86,15 @@ def _format_size(size: tuple[int, int] | None) -> str | None:
 
 
 def find_time_made(workspace: Place, dataset_id: str) -> str:
-    """Return when a complete data set was made, in the format of records; raises CorruptArtefact as `load_origin`.
+    """Return when a complete data set was made, in the format of records.
 
-    Its origin says so. Without one, or if an earlier version wrote it, it is the time of the manifest, which a copy of
-    the workspace may have changed.
+    Its origin says so. If there is none, an earlier version wrote it, or it is damaged, which `verify` reports, it is
+    the time of the manifest, which a copy of the workspace may have changed.
     """
-    return _read_time_made(workspace, dataset_id) or _time_of_manifest(workspace, dataset_id)
+    made = None
+    with suppress(CorruptArtefact):
+        made = _read_time_made(workspace, dataset_id)
+    return made or _time_of_manifest(workspace, dataset_id)
 
 
 def _read_time_made(workspace: Place, dataset_id: str) -> str | None:
@@ -112,11 +115,8 @@ def write_origin(workspace: Place, origin: Origin, is_new: bool) -> None:
     The time when the data set was made is kept, unless the data set is new.
     """
     path = origin_path(workspace, origin.dataset_id)
-    made = None
-    if not is_new:
-        with suppress(CorruptArtefact):  # a damaged record is replaced
-            made = _read_time_made(workspace, origin.dataset_id)
-    made = made or _time_of_manifest(workspace, origin.dataset_id)
+    find = _time_of_manifest if is_new else find_time_made
+    made = find(workspace, origin.dataset_id)
     data = origin.model_copy(update={"made": made}).to_json()
     if size_or_none(path) is None:
         commit_file(path, data)  # in a store, never replaces what another process has written in the meantime

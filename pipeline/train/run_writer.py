@@ -43,18 +43,18 @@ def write_run(
 ) -> None:
     """Write a run to its folder and its tables to the reports folder; the record, which makes it complete, last.
 
-    There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep.
+    There is at least one agreement of manual and autodiff; the last has a drift if both were trained in lockstep. Early
+    parameters and statistics of layers are left out if an earlier version, which kept none, has begun the run.
     Raises Locked if another process wrote one of the files to the store meanwhile.
     """
     parameters = _write_parameters(job, attempt, end.state.parameters)
-    early = _write_early(job, attempt.run_id, monitor.early) if monitor.early else None
-    rows: dict[str, Sequence[Any]] = {
-        "learning_curve": monitor.curve,
-        "gradient_agreement": agreements,
-        "layer_statistics": monitor.layers,
-    }
+    has_early = monitor.early and monitor.early.keys() == {*monitor.early_steps}
+    early = _write_early(job, attempt.run_id, monitor.early) if has_early else None
+    rows: dict[str, Sequence[Any]] = {"learning_curve": monitor.curve, "gradient_agreement": agreements}
+    if monitor.layers and monitor.layers[0].step == 0:
+        rows["layer_statistics"] = monitor.layers
     tables = tuple(_write_rows(job, attempt.run_id, table, rows[table], parameters.sha256) for table in rows)
-    publish_tables(job.workspace, attempt.run_id, TRAINING_TABLES)
+    publish_tables(job.workspace, attempt.run_id, tuple(rows))
     record = RunRecord(
         run_id=attempt.run_id,
         dataset_id=job.dataset.manifest.dataset_id,

@@ -12,15 +12,25 @@ export const curve = (() => {
     steps.reduce((best, each) => (Math.abs(each - step) < Math.abs(best - step) ? each : best), Infinity);
   const longest = (lists) => lists.reduce((most, each) => (each.length > most.length ? each : most));
 
-  // Return a range of `factor` times the steps about a step, within the whole; at least four steps.
-  function zoom({ low, high }, whole, step, factor) {
-    const size = Math.min(Math.max(factor * (high - low), 4), whole.high - whole.low);
+  // Return a range of `factor` times the steps about a step, within the whole; of at least so many steps.
+  function zoom({ low, high }, whole, step, factor, least) {
+    const size = Math.min(Math.max(factor * (high - low), least), whole.high - whole.low);
     const begin = Math.min(Math.max(step - size / 2, whole.low), whole.high - size);
     return { low: begin, high: begin + size };
   }
 
   const isWhole = ({ range, whole }) => range.low === whole.low && range.high === whole.high;
-  const within = ({ low, high }, points) => points.filter(([step]) => step >= low && step <= high);
+
+  // Return the part of a line in a range, to its ends.
+  function within({ low, high }, points) {
+    const at = (step) => {
+      const next = points.findIndex(([each]) => each > step);
+      if (next < 1) return [];
+      const [[before, from], [after, to]] = points.slice(next - 1);
+      return [[step, from + ((to - from) * (step - before)) / (after - before)]];
+    };
+    return [...at(low), ...points.filter(([step]) => step >= low && step <= high), ...at(high)];
+  }
 
   function draw(state, figure) {
     const { range, dragged, chosen } = state;
@@ -57,16 +67,16 @@ export const curve = (() => {
 
   // Go some reports on from the step that is shown; the range follows.
   function move(state, count) {
-    const { range, whole, runs } = state;
+    const { range, whole, runs, least } = state;
     const steps = longest(runs);
     const now = state.step === null ? -1 : steps.indexOf(nearest(steps, state.step));
     const step = steps[Math.min(Math.max(now + count, 0), steps.length - 1)];
-    show(state, { step, range: step < range.low || step > range.high ? zoom(range, whole, step, 1) : range });
+    show(state, { step, range: step < range.low || step > range.high ? zoom(range, whole, step, 1, least) : range });
   }
 
   function zoomBy(state, factor) {
-    const { range, whole, step } = state;
-    show(state, { range: zoom(range, whole, step ?? (range.low + range.high) / 2, factor) });
+    const { range, whole, step, least } = state;
+    show(state, { range: zoom(range, whole, step ?? (range.low + range.high) / 2, factor, least) });
   }
 
   function listen(state, { svg }) {
@@ -76,6 +86,7 @@ export const curve = (() => {
       return Math.min(Math.max(step, state.range.low), state.range.high);
     };
     svg.addEventListener("pointerdown", (event) => {
+      if (event.button) return; // another one than the first
       const step = stepAt(event);
       if (event.pointerType === "mouse") svg.setPointerCapture(event.pointerId); // a finger scrolls or taps instead
       show(state, { step, dragged: event.pointerType === "mouse" ? [step, step] : [] });
@@ -87,8 +98,9 @@ export const curve = (() => {
     svg.addEventListener("pointerup", () => {
       const [low, high] = [...state.dragged].sort((a, b) => a - b);
       const isChosen = chart.xAt(state.range, high) - chart.xAt(state.range, low) > LEAST_DRAG;
-      show(state, { dragged: [], range: isChosen ? zoom({ low, high }, state.whole, (low + high) / 2, 1) : state.range });
+      show(state, { dragged: [], range: isChosen ? zoom({ low, high }, state.whole, (low + high) / 2, 1, state.least) : state.range });
     });
+    svg.addEventListener("pointercancel", () => show(state, { dragged: [] }));
     svg.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (event.key in MOVES) move(state, MOVES[event.key]);
@@ -114,7 +126,9 @@ export const curve = (() => {
     const [{ whole }] = figures; // the steps are the same of all
     const runs = figures[0].lines.map((_, i) => longest(figures.map(({ lines }) => lines[i])).map(([step]) => step));
     const places = [...document.querySelectorAll(".curve-said")];
-    const state = { figures, runs, places, whole, range: whole, step: null, chosen: [], dragged: [] };
+    const steps = longest(runs);
+    const least = 4 * Math.max(1, ...steps.slice(1).map((step, i) => step - steps[i])); // a range has points to show
+    const state = { figures, runs, places, whole, least, range: whole, step: null, chosen: [], dragged: [] };
     figures.forEach((figure) => listen(state, figure));
     const controls = document.getElementById("curve-controls");
     controls.hidden = false;
@@ -125,5 +139,5 @@ export const curve = (() => {
 
   if (typeof document !== "undefined") begin(); // not in the tests by Node.js
 
-  return { nearest, zoom };
+  return { nearest, zoom, within };
 })();

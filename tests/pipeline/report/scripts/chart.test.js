@@ -26,9 +26,16 @@ test("the nearest step of a report is found, and none of no reports", () => {
 
 test("a closer look stays within the curve and has some steps", () => {
   const whole = { low: 0, high: 1000 };
-  assert.deepEqual(curve.zoom(whole, whole, 300, 0.5), { low: 50, high: 550 });
-  assert.deepEqual(curve.zoom(whole, whole, 990, 0.5), { low: 500, high: 1000 });
-  assert.deepEqual(curve.zoom({ low: 50, high: 550 }, whole, 300, Infinity), whole);
-  const { low, high } = curve.zoom({ low: 500, high: 502 }, whole, 501, 0.5);
-  assert.deepEqual([low, high], [499, 503]);
+  assert.deepEqual(curve.zoom(whole, whole, 300, 0.5, 40), { low: 50, high: 550 });
+  assert.deepEqual(curve.zoom(whole, whole, 990, 0.5, 40), { low: 500, high: 1000 });
+  assert.deepEqual(curve.zoom({ low: 50, high: 550 }, whole, 300, Infinity, 40), whole);
+  const { low, high } = curve.zoom({ low: 490, high: 530 }, whole, 510, 0.5, 40);
+  assert.deepEqual([low, high], [490, 530]);
+});
+
+test("a line is drawn to the ends of a closer look, also between two reports", () => {
+  const points = [[0, 4], [100, 2], [200, 0]];
+  assert.deepEqual(curve.within({ low: 50, high: 150 }, points), [[50, 3], [100, 2], [150, 1]]);
+  assert.deepEqual(curve.within({ low: 110, high: 120 }, points), [[110, 1.8], [120, 1.6]]);
+  assert.deepEqual(curve.within({ low: 0, high: 200 }, points).at(-1), [200, 0]);
 });
