@@ -11,15 +11,7 @@ from model.lockstep import Agreement
 from model.network import Parameters
 from pipeline.storage.files import digest_of
 from pipeline.storage.records import FileInfo, commit_file, now
-from pipeline.storage.tables import (
-    SCHEMAS,
-    TRAINING_TABLES,
-    TableFile,
-    build_table,
-    publish_tables,
-    stage_table,
-    transpose,
-)
+from pipeline.storage.tables import SCHEMAS, TableFile, build_table, publish_tables, stage_table, transpose
 from pipeline.train.early_parameters import EARLY_NAME, EarlyParameters, encode_early
 from pipeline.train.monitor import TrainingMonitor
 from pipeline.train.run_record import (

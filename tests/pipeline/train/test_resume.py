@@ -1,6 +1,7 @@
 """Runs that are interrupted and resumed end with the same files as runs that are not."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -8,7 +9,9 @@ import subprocess
 import pyarrow.parquet as pq
 import pytest
 
+from model.tensor_file import decode_about, decode_tensors, encode_tensors
 from pipeline.storage.files import digest_of
+from pipeline.train.run_lookup import find_run
 from tests.damage import damage
 from tests.helpers import BACKBEAM, Digits, backbeam, contents, killed_at, run_in_process
 
@@ -246,3 +249,26 @@ def test_rejected_warm_start_leaves_the_workspace_as_it_was(workspace):
     assert run_in_process(*command(workspace, *gone)).code == 4
     assert contents(workspace) == before
     assert [path.name for path in (workspace / "runs").iterdir()] == [start.name]
+
+
+@pytest.mark.thorough
+def test_a_run_that_an_earlier_version_began_is_completed_and_made_again(workspace):
+    """That version kept neither statistics of layers nor parameters of early steps."""
+    kill_while_writing(2000, workspace)
+    [path] = [each for each in checkpoints(workspace) if each.name.startswith("step-")]
+    data = path.read_bytes()
+    tensors = decode_tensors(data, path.name)
+    earlier = {name: part for name, part in tensors.items() if not re.match(r"layers\.|[0-9]", name)}
+    assert len(earlier) < len(tensors)
+    stripped = encode_tensors(earlier, decode_about(data, path.name))
+    path.unlink()
+    step_name = "-".join(path.name.split("-")[:2])
+    path.with_name(f"{step_name}-{digest_of(stripped)}.safetensors").write_bytes(stripped)
+    done = run_in_process(*command(workspace, *FEW_STEPS), "--json")
+    assert done.code == 0, done.err
+    run = find_run(workspace, None)[0]
+    assert (run.resumed_at, run.early_parameters) == ((1000,), None)
+    assert not (workspace / "reports" / "layer_statistics").exists()
+    assert run_in_process("verify", workspace).code == 0
+    reproduced = run_in_process("reproduce", "--workspace", workspace)
+    assert reproduced.code == 0, reproduced.out
