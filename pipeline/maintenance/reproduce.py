@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from model.checkpoint import decode_parameters
 from pipeline.evaluate.evaluation_record import EVALUATION_NAME, EvaluationRecord, SplitResult, load_evaluation
@@ -187,7 +188,9 @@ def _describe_difference(old: pa.Table, new: pa.Table) -> str:
 
 
 def _describe_column(name: str, old: pa.ChunkedArray, new: pa.ChunkedArray) -> str:
-    if not (pa.types.is_integer(old.type) or pa.types.is_floating(old.type)):
+    if pa.types.is_list(old.type):
+        return _describe_column(name, pc.list_flatten(old), pc.list_flatten(new))
+    if len(old) != len(new) or not (pa.types.is_integer(old.type) or pa.types.is_floating(old.type)):
         return name
     differences = np.abs(np.subtract(old.to_numpy().astype(float), new.to_numpy().astype(float)))
     return f"{name} by up to {np.nanmax(differences):.3g}"

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from safetensors.numpy import load, save
 
+from pipeline.maintenance.reproduce import _describe_difference
 from pipeline.preprocess.dataset import load_dataset
 from pipeline.preprocess.manifest import MANIFEST_NAME
 from pipeline.storage.files import digest_of
@@ -104,3 +106,17 @@ def test_moved_sources_are_accepted_and_other_sources_rejected(seeds_run, tmp_pa
     done = reproduce(moved / "ws", "--dataset", other)
     assert done.code == 3
     assert "is no longer what" in done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], "x by up to 0.5"),
+        ([[1.0, 2.0], [3.0]], [[1.0, 2.0], [3.25]], "x by up to 0.25"),
+        ([[1.0], [3.0]], [[1.0], [3.0, 4.0]], "x"),
+        (["a"], ["b"], "x"),
+        ([1.0], [1.0], ""),
+    ],
+)
+def test_the_difference_of_a_column_is_told(old, new, expected):
+    assert _describe_difference(pa.table({"x": old}), pa.table({"x": new})) == expected
