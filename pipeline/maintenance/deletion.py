@@ -28,6 +28,7 @@ from pipeline.registry.history import (
 from pipeline.registry.policy import Policy
 from pipeline.registry.stored_answers import ANSWERS_NAME
 from pipeline.storage.cleanup import temporary_folder
+from pipeline.storage.file_listing import modified_time
 from pipeline.storage.files import remove_at_once, remove_file, remove_tree, write_atomically
 from pipeline.storage.places import Place, RemotePath
 from pipeline.storage.records import now
@@ -128,12 +129,16 @@ def _open_history(workspace: Place, dry_run: bool) -> History:
 
 
 def _find_pending(workspace: Place, holdings: Holdings, history: History) -> list[str]:
-    """Return what an interrupted deletion names and nothing needs now; with a record, if that is no newer."""
+    """Return what an interrupted deletion names and nothing needs now; with a record, if that is no newer.
+
+    A data set that was made again may still have the origin, and so the time, of the one that was deleted.
+    """
     entry = history.last_deletion
     if entry is None or is_completed(workspace, history):
         return []
     times = {name: run.finished for name, run in holdings.runs.items()}
-    times |= {name: dataset.written for name, dataset in holdings.datasets.items()}
+    for name, dataset in holdings.datasets.items():
+        times[name] = max(dataset.written, modified_time(workspace / name / MANIFEST_NAME))
     whole = [name for name in holdings.names if name in entry.deleted and times.get(name, "") <= entry.when]
     names = [*whole, *sorted(list_unrecorded(workspace))]
     obstacles = find_obstacles(holdings, names)
