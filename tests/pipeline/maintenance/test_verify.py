@@ -15,9 +15,12 @@ from tests.helpers import contents, run_in_process
 
 
 @pytest.fixture(scope="session")
-def intact(everything) -> Path:
-    """A workspace with every kind of file, which tests must not change."""
-    return everything / "ws"
+def intact(everything, tmp_path_factory) -> Path:
+    """A workspace with every kind of file, which tests must not change.
+
+    A copy, because `verify` locks it, and other processes of the tests copy the first one meanwhile.
+    """
+    return shutil.copytree(everything / "ws", tmp_path_factory.mktemp("intact") / "ws")
 
 
 @pytest.fixture
