@@ -57,7 +57,7 @@ def test_command_prints_the_same_with_workers(workspace, monkeypatch):
 
 def test_few_bytes_are_verified_without_workers(workspace, monkeypatch):
     monkeypatch.setattr(verify_job, "check_by_workers", None)
-    assert run_in_process("verify", workspace, "--workers", 2).code == 0
+    assert run_in_process("verify", workspace, "--workers", 2).code == 4
 
 
 def test_repair_lets_workers_verify(everything, tmp_path, monkeypatch):
