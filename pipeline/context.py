@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO, TypeVar, cast
+from typing import IO, Any, TextIO, TypeVar, cast
 
 from model.cluster import Cluster
 from model.errors import BackbeamError, EngineFailed, StorageFailed
@@ -90,7 +90,7 @@ def quiet_imports() -> Iterator[None]:
     # Without a handler, the first warning of Beam calls logging.basicConfig, and all later ones are printed.
     logging.getLogger().addHandler(logging.NullHandler())
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as captured:
+    with _open_captured() as captured:
         stderr = os.dup(2)
         os.dup2(captured.fileno(), 2)
         try:
@@ -105,6 +105,13 @@ def quiet_imports() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _open_captured() -> IO[bytes]:
+    """Open a file that is nowhere, or a temporary file; options are read before temporary files go to a workspace."""
+    if hasattr(os, "memfd_create"):  # not on macOS
+        return os.fdopen(os.memfd_create("captured"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 @contextmanager

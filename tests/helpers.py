@@ -1,6 +1,7 @@
 """IDX files of any size and content, and functions that run the real command."""
 
 import contextlib
+import fnmatch
 import gzip
 import io
 import json
@@ -236,9 +237,15 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def artefacts(workspace: Path) -> dict[str, bytes]:
-    """Return the contents of a workspace without the files that tell times."""
+    """Return the contents of a workspace without the files that tell times, and origins without those in them."""
     kept = contents(workspace).items()
-    return {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
+    found = {name: data for name, data in kept if not name.endswith(("run.json", "learning_curve.parquet"))}
+    for name in fnmatch.filter(found, "origins/*.json"):
+        origin = json.loads(found[name])
+        origin.pop("made")
+        origin.pop("record_sha256")
+        found[name] = json.dumps(origin).encode()
+    return found
 
 
 def copy_before(function: Any, source: Path, copies: list[Path], folder: Path) -> Any:
