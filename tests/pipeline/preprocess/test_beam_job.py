@@ -88,6 +88,7 @@ def test_every_engine_writes_the_same_bytes(engine, built, digits_folder, tmp_pa
     assert contents(build(digits_folder, tmp_path, beam=ENGINES[engine])) == contents(built)
 
 
+@pytest.mark.thorough  # it takes seconds
 def test_memory_holds_one_block(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.sources.idx_source.BLOCK_BYTES", 2**23)
     source = Digits(num_train=22_000, num_test=20, height=28, width=28).write(tmp_path / "digits")  # 3 blocks

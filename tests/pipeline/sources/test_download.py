@@ -122,7 +122,7 @@ def test_transient_failure_is_retried(failure, tries, mirrors, tmp_path, server,
         ("dropped", 3, "IncompleteRead"),
         ("cut", 3, "perhaps incomplete, its length is unknown: .*hash is .*, expected"),
         ("overloaded", 3, "503"),
-        ("slow", 3, "timed out"),
+        pytest.param("slow", 3, "timed out", marks=pytest.mark.thorough),  # it waits for seconds
         ("missing", 1, "404"),
         ("corrupt", 1, "hash is .*, expected"),
         ("page", 1, "hash is .*, expected"),
