@@ -34,7 +34,7 @@ def encode_parameters(parameters: Iterable[tuple[Any, Any]], about: dict[str, An
 def decode_parameters(
     data: bytes, name: str = "parameters", sizes: tuple[int, ...] | None = None
 ) -> tuple[StoredLayer, ...]:
-    """Read back what `encode_parameters` wrote.
+    """Decode the parameters of each layer from the bytes of a file that `encode_parameters` returned.
 
     Args:
         data: the file.

@@ -78,9 +78,9 @@ class Inference(NamedTuple):
 
 @contextmanager
 def same_everywhere() -> Iterator[None]:
-    """Have products of matrices add up in the same order whatever the number of processors, on one of them.
+    """Compute products of matrices on one processor, in an order of sums that does not depend on how many there are.
 
-    The numbers of a run that diverged give no warnings.
+    Numbers that overflow, as those of a run that diverged, give no warnings.
     """
     with _find_blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
         yield

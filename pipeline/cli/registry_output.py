@@ -53,7 +53,7 @@ def build_entry_row(entry: Entry) -> tuple[str, str, str, str, str, str, str]:
 
 
 def describe_registry(workspace: Place) -> Registry:
-    """Return what the index page of a workspace tells of its registry; raises CorruptArtefact."""
+    """Return the champion and the history for the index page of a workspace; raises CorruptArtefact."""
     history = load_history(workspace)
     entries = [TimelineEntry(*build_entry_row(entry)) for entry in reversed(history)]
     return Registry(history.champion.run_id if history.champion else None, entries)

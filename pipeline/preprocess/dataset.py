@@ -57,7 +57,7 @@ def list_dataset_files(dataset: Dataset) -> list[FileIn]:
 
 
 def find_damage_in_share(dataset: Dataset, number: int, num_shares: int) -> Damage | None:
-    """Return what is wrong with the first damaged file of a share of a data set's files; raises StorageFailed.
+    """Check one of equal shares of a data set's files and return the first damage; raises StorageFailed.
 
     The shares are consecutive, so the first damage of all is that of the first share that has some.
     """
@@ -78,7 +78,7 @@ def check_files(files: Sequence[FileIn], map_tasks: MapTasks) -> None:
 
 
 def find_damage(files: Sequence[FileIn]) -> Damage | None:
-    """Return what is wrong with the first file that does not match its record; raises StorageFailed."""
+    """Check files and return the damage of the first that does not match its record; raises StorageFailed."""
     try:
         for folder, file in files:
             file.check(folder)

@@ -54,7 +54,7 @@ def pays_workers(arguments: Sequence[str], num_bytes: int) -> bool:
 
 
 def prepare_local_workers(arguments: Sequence[str], module: str) -> None:
-    """If workers run on this machine, start what they are forked from, which imports Beam and this module, now."""
+    """Start the server that workers of this machine are forked from, if there are any; it imports Beam and a module."""
     if has_workers(arguments) and runs_locally(arguments):
         prepare_workers(module)
 

@@ -44,7 +44,9 @@ def _title(number: int, rows: Sequence[Row], num_layers: int) -> str:
 def _charts_of(rows: Sequence[Row], function: str) -> list[Chart]:
     at = [row["step"] for row in rows]
     steps = fit_axis("steps", at)
-    weights, activations, gradients = ([row[name] for row in rows] for name in ("weights", "activations", "gradients"))
+    weights = [row["weights"] for row in rows]
+    activations = [row["activations"] for row in rows]
+    gradients = [row["gradients"] for row in rows]
     weight_axis = fit_axis("weight", _flatten(weights))
     activation_axis = (
         Axis("activation", *ENDS[function]) if function in ENDS else fit_axis("activation", _flatten(activations))

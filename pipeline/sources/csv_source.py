@@ -181,7 +181,7 @@ def _check_has_labels(file: Place, names: tuple[str, ...], first_file: Place, fi
 
 
 def _join_ranges(split: str, content: Content, found: list[FoundLines]) -> Iterator[CsvRange]:
-    """Yield the ranges of a split, given what its tasks have found."""
+    """Yield the ranges of rows of a split, from the pieces that its tasks found."""
     start = 0
     num_rows = Counter[Place]()  # before the next piece of a file
     for task, each in zip(content.tasks, found, strict=True):

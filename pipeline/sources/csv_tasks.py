@@ -72,7 +72,7 @@ class FoundPiece(NamedTuple):
 
 
 class FoundLines(NamedTuple):
-    """What a task found: the pieces that begin in its span and have rows, and their labels."""
+    """The result of a task: the pieces that begin in its span and have rows, and the labels of the rows."""
 
     pieces: tuple[FoundPiece, ...]
     labels: tuple[int | str, ...]

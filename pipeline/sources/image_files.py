@@ -60,7 +60,7 @@ def _scan_below(root: Path, path: str, label: int, finder: FormatFinder) -> Imag
 
 
 def read_tasks(tasks: list[FilesTask], map_tasks: MapTasks, scan: ScanFile = _scan_below) -> Iterator[FoundFiles]:
-    """Yield what each task finds; map_tasks runs them if they have many files."""
+    """Run tasks, by map_tasks if they have many files, and yield the result of each."""
     is_large = sum(len(task.files) for task in tasks) > MANY_FILES
     run = map_tasks if is_large else map_here
     return run(partial(_read_task, scan), tasks, FoundFiles)

@@ -49,9 +49,9 @@ def map_here(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) ->
 
 
 def choose_runner(num_bytes: int, map_tasks: MapTasks, is_parsed: bool = False) -> MapTasks:
-    """Return what runs the tasks that read so many bytes: this process, or map_tasks if they are many.
+    """Return map_tasks if the tasks read many bytes, else `map_here`.
 
-    is_parsed says that they are text or records, and not arrays or whole files.
+    is_parsed says that the bytes are text or records, and not arrays or whole files.
     """
     many = MANY_PARSED_BYTES if is_parsed else MANY_BYTES
     return map_tasks if num_bytes > many else map_here

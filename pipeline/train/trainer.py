@@ -183,7 +183,8 @@ def _fit(
 
 def _compare_steps(config: TrainingConfig, parameters: Parameters, sample: Examples) -> Agreement:
     """Compare a manual with an autodiff step from the trained parameters, on the first examples of the train split."""
-    images, labels = (values[: config.batch_size] for values in sample[1:])
+    images = sample.images[: config.batch_size]
+    labels = sample.labels[: config.batch_size]
     with tf.device("CPU:0"):  # so that the result does not depend on the device that the run was trained on
         return compare_steps(config, parameters, images, labels)
 
