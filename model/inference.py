@@ -6,7 +6,7 @@ seconds to import and hundreds of megabytes.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -76,19 +76,37 @@ class Inference(NamedTuple):
             return np.concatenate([self.output(self.forward(images[rows])[1]) for rows in pieces])
 
 
+class _OneThread:
+    """A context in which BLAS has one thread; several threads of Python may be in it, and the last one ends it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._num_users = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._num_users:
+                self._limit = ThreadpoolController().limit(limits=1, user_api="blas")
+            self._num_users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._num_users -= 1
+            if not self._num_users:
+                self._limit.restore_original_limits()
+
+
+_one_thread = _OneThread()
+
+
 @contextmanager
 def same_everywhere() -> Iterator[None]:
     """Compute products of matrices on one processor, in an order of sums that does not depend on how many there are.
 
     Numbers that overflow, as those of a run that diverged, give no warnings.
     """
-    with _find_blas().limit(limits=1, user_api="blas"), np.errstate(all="ignore"):
+    with _one_thread, np.errstate(all="ignore"):
         yield
-
-
-@cache
-def _find_blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def piece_rows(parameters: Sequence[tuple[Any, Any]], num_examples: int) -> Iterator[slice]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from model import inference
 from model.functions import ACTIVATIONS, OUTPUTS
@@ -54,6 +54,22 @@ def test_outputs_do_not_depend_on_the_number_of_processors():
         with threadpool_limits(threads, "blas"):
             found.append(network.predict(images).tobytes())
     assert found[0] == found[1]
+
+
+def count_blas_threads():
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
+def test_the_number_of_threads_is_put_back_by_the_last_that_computes():
+    with threadpool_limits(2, "blas"):
+        first = inference.same_everywhere()
+        second = inference.same_everywhere()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert count_blas_threads() == {1}
+        second.__exit__(None, None, None)
+        assert count_blas_threads() == {2}
 
 
 def test_outputs_do_not_depend_on_the_pieces(monkeypatch):
