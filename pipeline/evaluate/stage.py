@@ -34,8 +34,9 @@ def evaluate_stage(
     workers, if there are any. Raises as `beam_job.evaluate`, `check_evaluation` and `check_table_sizes`; and BadUsage
     if a run was evaluated with another slicing of the same name.
     """
-    missing = [run for run in runs if not _is_evaluated(context.workspace, run)]
-    additions = list(_find_additions(context.workspace, runs, slicings))
+    evaluated = [run for run in runs if _is_evaluated(context.workspace, run)]
+    missing = [run for run in runs if run not in evaluated]
+    additions = list(_find_additions(context.workspace, evaluated, slicings))
 
     def build() -> None:
         check_table_sizes(dataset.manifest)
@@ -69,15 +70,14 @@ def _is_evaluated(workspace: Place, run: RunRecord) -> bool:
 def _find_additions(
     workspace: Place, runs: Sequence[RunRecord], slicings: "Slicings"
 ) -> Iterator[tuple[RunRecord, "Slicings"]]:
-    """Yield each evaluated run that lacks slicings, and those that it lacks; complete interrupted additions."""
+    """Yield each of evaluated runs that lacks slicings, and those that it lacks; complete interrupted additions."""
     from pipeline.evaluate.slice_config import find_new_slicings
 
     for run in runs:
-        if _is_evaluated(workspace, run):
-            finish_interrupted_addition(workspace, run)
-            new = find_new_slicings(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)
-            if new:
-                yield run, new
+        finish_interrupted_addition(workspace, run)
+        new = find_new_slicings(load_evaluation(workspace, run), slicings, workspace / "runs" / run.run_id)
+        if new:
+            yield run, new
 
 
 def check_table_sizes(manifest: Manifest) -> None:

@@ -93,14 +93,8 @@ def find_time_made(workspace: Place, dataset_id: str) -> str:
     """
     made = None
     with suppress(CorruptArtefact):
-        made = _read_time_made(workspace, dataset_id)
+        made = load_origin(workspace, dataset_id).made
     return made or _time_of_manifest(workspace, dataset_id)
-
-
-def _read_time_made(workspace: Place, dataset_id: str) -> str | None:
-    if size_or_none(origin_path(workspace, dataset_id)) is None:
-        return None
-    return load_origin(workspace, dataset_id).made
 
 
 def _time_of_manifest(workspace: Place, dataset_id: str) -> str:

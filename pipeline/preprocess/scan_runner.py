@@ -26,8 +26,6 @@ def open_task_runner(context: StageContext, stage: str = "scan") -> Iterator[Map
     if not has_workers(arguments):
         yield map_here
         return
-    if stage == "scan":  # which preprocessing follows; other stages need workers for many bytes only
-        prepare_local_workers(arguments, "pipeline.preprocess.beam_job")
     folder = scratch_folder_of(context.workspace / "datasets" / stage, runs_locally(arguments))
 
     def map_on_workers(function: Callable[[Any], Any], tasks: Sequence[Any], kind: Any) -> Iterator[Any]:

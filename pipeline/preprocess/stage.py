@@ -12,7 +12,7 @@ from pipeline.preprocess.dataset import Dataset, check_parts, load_dataset
 from pipeline.preprocess.joined import JoinedPart, join_manifests, write_joint
 from pipeline.preprocess.manifest import MANIFEST_NAME, PreprocessConfig, dataset_id
 from pipeline.preprocess.provenance import Origin, make_absolute, write_origin
-from pipeline.preprocess.scan_runner import check_by_workers, open_task_runner, pays_workers
+from pipeline.preprocess.scan_runner import check_by_workers, open_task_runner, pays_workers, prepare_local_workers
 from pipeline.preprocess.shards import check_size, choose_num_shards
 from pipeline.preprocess.validation_config import (
     CheckSettings,
@@ -148,6 +148,7 @@ def _preprocess_joint(context: StageContext, config: DatasetConfig, log: StageLo
 def _preprocess_source(
     context: StageContext, config: DatasetConfig, name: str, stage: str, log: StageLog
 ) -> JoinedPart:
+    prepare_local_workers(context.beam_arguments, "pipeline.preprocess.beam_job")
     with log.timed("source"), open_task_runner(context) as map_tasks:
         found = scan_dataset(context.workspace, config, name, map_tasks)
         folder = found.folder

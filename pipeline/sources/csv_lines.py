@@ -31,7 +31,7 @@ class LinesPiece(NamedTuple):
     @property
     def is_blank(self) -> bool:
         """Whether there is nothing but blank lines."""
-        return not self.lines.strip()
+        return not self.lines or self.lines.isspace()
 
 
 def read_pieces(place: Place, columns: CsvColumns) -> Iterator[LinesPiece]:

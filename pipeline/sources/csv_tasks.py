@@ -90,11 +90,12 @@ def plan_lines(
     every_file = [file for each in files.values() for file in each]
     run = choose_runner(sum(file_size(file.place) for file in every_file), map_tasks, is_parsed=True)
     compressed = [file for file in every_file if is_compressed(file.place)]
+    places = {file.place for file in compressed}
 
     def cut() -> dict[str, list[LinesTask]]:
         sizes = dict(zip(compressed, run(_measure, compressed, int), strict=True))
         return {
-            split: _cut_tasks([file._replace(num_bytes=sizes.get(file) or _measure(file)) for file in each])
+            split: _cut_tasks([file._replace(num_bytes=sizes.get(file) or _measure(file)) for file in each], places)
             for split, each in files.items()
         }
 
@@ -110,15 +111,15 @@ def _measure(file: CsvFile) -> int:
         return stream.seek(0, SEEK_END) - file.first_byte
 
 
-def _cut_tasks(files: list[CsvFile]) -> list[LinesTask]:
-    """Cut a split, whose files are measured, into tasks.
+def _cut_tasks(files: list[CsvFile], compressed: set[Place]) -> list[LinesTask]:
+    """Cut a split, whose files are measured, into tasks; compressed are the files of the source that are.
 
     Where two tasks meet, both read a piece of lines. A gzip file is read from its beginning on, so tasks have as many
     bytes as the largest, and two of them read it.
     """
-    compressed = (file.num_bytes or 0 for file in files if is_compressed(file.place))
+    largest = max((file.num_bytes or 0 for file in files if file.place in compressed), default=0)
     size = PieceSize.of_bytes()
-    least = max((_LEAST_PIECES * size.piece, *compressed))
+    least = max(_LEAST_PIECES * size.piece, largest)
     starts = list(accumulate((file.num_bytes or 0 for file in files), initial=0))
     tasks = list[LinesTask]()
     for span in cut_span(starts[-1], least, size):

@@ -82,13 +82,14 @@ def preprocess_source(place: Path, workspace: str, beam_arguments: list[str]) ->
     with quiet_imports():
         from pipeline.preprocess import scan_job  # noqa: F401 - imported before the time begins
         from pipeline.preprocess.beam_job import preprocess
-        from pipeline.preprocess.scan_runner import open_task_runner
+        from pipeline.preprocess.scan_runner import open_task_runner, prepare_local_workers
         from pipeline.sources.source_lookup import find_source, scan_source
     parent = place / workspace / "datasets"
     remove_tree(parent)
     context = StageContext(place / workspace, tuple(beam_arguments))
 
     def work() -> None:
+        prepare_local_workers(beam_arguments, "pipeline.preprocess.beam_job")
         with open_task_runner(context) as map_tasks:
             source = find_source(str(place / "source"), None, None)
             scans = scan_source(source, NUM_CLASSES, map_tasks=map_tasks)

@@ -92,6 +92,8 @@ def test_workers_end_with_a_server_that_is_killed_and_the_next_has_another(serve
     for thread in threads:
         thread.join(10)
     assert codes == [-signal.SIGKILL] * 2
+    assert run("pass") == 0
+    assert servers != [server]
 
 
 def test_a_request_that_is_interrupted_does_not_disturb_the_next(monkeypatch):
