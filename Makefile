@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 SHARED := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 ENGINES := engines
 AZURITE := 3.35.0
+ESBUILD := 0.28.2
 # The first of these that runs and is of a version that backbeam supports; `make PYTHON=...` names another.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11 python; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& { echo $$python; break; }; done)
 
-.PHONY: run test test-thorough test-all test-engines test-faults test-stores azurite test-deploy mutation bench bench-data fuzz docs \
+.PHONY: run test test-thorough test-all test-engines test-faults test-stores azurite esbuild test-deploy mutation bench bench-data fuzz docs \
 	site screenshots lint types dist lock clean
 
 run: $(VENV)/installed  ## the main job on the embedded digits
@@ -46,6 +47,12 @@ azurite: $(BIN)/python  ## the emulator of Azure's blob storage, where there is 
 		&& npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@$(AZURITE) >&2; } \
 		|| echo "no Azurite: needs npm and its registry" >&2
 
+# Without it the short script of the report cannot be written again, and the test that compares it skips and says so.
+esbuild: $(BIN)/python  ## the minifier of the report's script, where there is npm
+	@test -x $(VENV)/esbuild/node_modules/.bin/esbuild || { command -v npm >/dev/null \
+		&& npm install --silent --no-audit --no-fund --prefix $(VENV)/esbuild esbuild@$(ESBUILD) >&2; } \
+		|| echo "no esbuild: needs npm and its registry" >&2
+
 test-deploy: $(VENV)/installed-dev  ## all of tests/deploy, Airflow too, in an environment of its own
 	@$(BIN)/python -m pytest -rs tests/deploy
 
@@ -64,10 +71,11 @@ bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow
 fuzz: $(VENV)/installed-fuzz  ## hostile input for every reader; says how many inputs were tried
 	@$(BIN)/python -m pytest -rs tests/fuzz/test_hypothesis.py tests/fuzz/test_atheris.py
 
-docs: $(VENV)/installed-test  ## the pages and tables in docs/ that are made from the code
+docs: $(VENV)/installed-test esbuild  ## what is made from the code: pages and tables in docs/, the short script of the report
 	@$(BIN)/python -m tests.cli_reference
 	@$(BIN)/python -m tests.configuration_page
 	@$(BIN)/python -m tests.tables_page
+	@$(BIN)/python -m tests.shorten_scripts
 
 site: $(VENV)/installed-docs  ## the pages as a site in build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -1,0 +1,1 @@
+const page=(()=>{const n=t=>document.getElementById(`inspector-${t}`);return{byId:n,say:(t,e)=>n(t).textContent=e,on:(t,e,o)=>n(t).addEventListener(e,o),fill:(t,...e)=>n(t).querySelectorAll("b").forEach((o,c)=>o.textContent=e[c])}})();

@@ -1,0 +1,1 @@
+const points=(()=>{function r(e){const n=e>>10&31,o=(e&1023)/1024,t=n===0?o*2**-14:(1+o)*2**(n-15);return e&32768?-t:t}const s=(e,n)=>network.splitLayers(Float64Array.from(new Uint16Array(network.bytesOf(e).buffer),r),n);return{half:r,decode:e=>Object.fromEntries(e.points.map(({step:n,parameters:o})=>[n,s(o,e.layers)]))}})();
