@@ -7,11 +7,11 @@ from backbeam.calls import as_list, as_path, called_from_python, check_keywords
 from backbeam.jobs import DEFAULT_WORKSPACE
 from backbeam.jobs import run as run_job
 from backbeam.settings import CallSettings, PathOrUri
+from backbeam.workspace import open_workspace
 from model.errors import BadUsage
 
 if TYPE_CHECKING:
     from pipeline.report.report import Report
-    from pipeline.storage.places import Place
 
 
 def report(
@@ -31,7 +31,7 @@ def report(
         from pipeline.registry.history import resolve_run
         from pipeline.report.report import write_index, write_report
 
-        place = _existing(workspace)
+        place = open_workspace(workspace).path
         if not all:
             return write_report(place, [resolve_run(place, name) for name in as_list(runs)], as_path(to))
         if runs or to is not None:
@@ -61,12 +61,5 @@ def learn(
         target = as_path(to)  # before a network is trained
         if run is None and not has_evaluated_run(place_of(str(workspace)).absolute()):
             run_job(workspace=workspace, **settings)
-        place = _existing(workspace)
+        place = open_workspace(workspace).path
         return write_inspector(place, [resolve_run(place, run)] if run else [], target)
-
-
-def _existing(workspace: PathOrUri) -> "Place":
-    from pipeline.storage.places import place_of
-    from pipeline.storage.workspace import existing_workspace
-
-    return existing_workspace(place_of(str(workspace)).absolute())

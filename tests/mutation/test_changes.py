@@ -1,10 +1,13 @@
 import ast
+import tomllib
 
 import pytest
 
-from tests.mutation.__main__ import ROOT
+from tests.mutation.__main__ import EQUIVALENT, ROOT
 from tests.mutation.changes import find_changes
 from tests.mutation.sources import GOLDEN, SOURCES, find_tests
+
+KEY = ("file", "function", "before", "after")
 
 
 def changed(source):
@@ -68,3 +71,8 @@ def test_every_change_of_a_source_file_is_another_program_and_its_tests_exist(fi
     for change in find_changes(file, source)[::25]:
         assert ast.dump(ast.parse(change.source)) != same
     assert {*SOURCES[file], *GOLDEN} < {*find_tests(ROOT, file)} | {file}
+
+
+def test_every_change_that_is_known_to_make_no_difference_is_a_change_of_the_code():
+    found = {change.key for file in SOURCES for change in find_changes(file, (ROOT / file).read_bytes())}
+    assert {tuple(each[key] for key in KEY) for each in tomllib.loads(EQUIVALENT.read_text())["change"]} <= found
