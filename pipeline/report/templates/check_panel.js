@@ -84,7 +84,7 @@ export const checkPanel = (() => {
 
   function make(model, nextBatch) {
     const arrays = listArrays(model.layers);
-    const axes = { x: { low: EXPONENTS.at(-1), high: EXPONENTS[0], format }, y: { low: Math.log10(SMALLEST), high: 0, format } };
+    const axes = { x: { low: EXPONENTS.at(-1), high: EXPONENTS[0], format, name: "ε" }, y: { low: Math.log10(SMALLEST), high: 0, format } };
     const errors = chart.make("Error of the central difference by ε", ["error"], axes);
     const panel = { model, nextBatch, arrays, errors, array: arrays.at(-2), at: null, batch: [] };
     byId("difference-chart").replaceChildren(errors.element);

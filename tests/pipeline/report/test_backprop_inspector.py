@@ -35,6 +35,7 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
         assert equations
         assert all(each.size["height"] < 60 for each in equations)  # on one line, as an equation is
         assert inspector(driver, "pictures").find_elements(By.TAG_NAME, "figure")
+        assert inspector(driver, "lines").text.startswith("in the article's names")
         titles.append(inspector(driver, "title").text)
         driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # the last key changed nothing
@@ -42,7 +43,8 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
     assert (titles[0], titles[-1]) == ("The input", "One step down")
     losses = "const { pass, after } = inspector.started.viewer.shown; return [pass.loss, after.loss]"
     shown = driver.execute_script("return arguments[0].map(pictures.written)", driver.execute_script(losses))
-    assert f"goes from {shown[0]} to {shown[1]}." in inspector(driver, "said").text
+    assert f"goes from {shown[0]} to {shown[1]}, with twice" in inspector(driver, "said").text
+    assert "most wrong" in inspector(driver, "said").text
     driver.switch_to.active_element.send_keys(Keys.HOME)
     assert inspector(driver, "count").text.startswith("stage 1 ")
     outline = driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
