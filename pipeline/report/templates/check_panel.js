@@ -48,7 +48,7 @@ export const checkPanel = (() => {
       const numbers = [ours[at], theirs[at]].map((value) => value.toPrecision(10));
       return [pictures.make("button", properties, nameOf(array, at)), ...numbers, written(ours[at] - theirs[at])];
     });
-    const caption = `∇${array.symbol}, its ${rows.length} largest of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
+    const caption = `∇${array.symbol}, the ${rows.length} largest in size of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
     byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows, "numbers"));
   }
 

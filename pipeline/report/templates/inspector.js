@@ -98,7 +98,7 @@ export const inspector = (() => {
     const panel = trainingPanel.make(model, makeUpdate(viewer, panels));
     const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
     const unit = unitPanel.make(model, nextBatch);
-    panels.push(ratePanel.make(model, nextBatch, panel.playUntilTooFar), checkPanel.make(model, nextBatch), unit);
+    panels.push(ratePanel.make(model, nextBatch, panel.playUntil), checkPanel.make(model, nextBatch), unit);
     addSpecimens("test", test, model, viewer.inspect);
     addSpecimens("train-examples", train, model, viewer.inspect);
     const choose = (example) => {

@@ -17,7 +17,7 @@ export const ratePanel = (() => {
     return allTimes.map((times) => [times, training.evaluate(config, stepped(times), batch).loss]);
   }
 
-  function make(model, nextBatch, playUntilTooFar) {
+  function make(model, nextBatch, playUntil) {
     const x = { low: 0, high: TIMES.at(-1), format: (times) => `${times} ×`, name: "rate; 1 × is what the sliders say" };
     const losses = chart.make("Mean loss of the next train examples after one step", ["loss"], { x });
     byId("by-rate").replaceChildren(losses.element);
@@ -33,7 +33,7 @@ export const ratePanel = (() => {
       return twice > once;
     }
 
-    on("far", "click", () => playUntilTooFar(isTooFar));
+    on("far", "click", () => playUntil(isTooFar));
     return { show };
   }
 

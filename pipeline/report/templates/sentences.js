@@ -11,7 +11,7 @@ export const sentences = (() => {
   // Say which network is shown: the one that training began with, and the steps since then.
   const describeNetwork = (name, count) => (count ? `${name} + ${stepsOf(count)}` : name);
 
-  const describeBatch = (count) => (count === 1 ? "the next train example" : `the next ${counted(count)} train examples`);
+  const describeBatch = (count) => (count === 1 ? "the next train example" : `the next ${count} train examples`);
 
   // Compare the falls of the loss by one step and by one with twice the rates.
   function compareFalls(now, once, twice) {
@@ -50,11 +50,11 @@ export const sentences = (() => {
     const [back, slope, error] = [unit.back, unit.slope, unit.error].map(written);
     const [nablaA, nablaZ] = [`∇a${layer}`, `∇z${layer}`];
     const said =
-      `${unit.name} has the ${nablaA} that is largest in size, ${back}, and a slope of ${slope}. If its z grows by 0.001, ` +
+      `${unit.name} has the largest ${nablaA} in size, ${back}, and a slope of ${slope}. If its z grows by 0.001, ` +
       `its a grows by 0.001 × ${slope}, and C by ${back} times that: its ${nablaZ} is ${back} × ${slope} = ${error}.`;
     if (strongest.name === unit.name) return said;
     const [other, itsSlope, itsError] = [strongest.back, strongest.slope, strongest.error].map(written);
-    return `${said} ${strongest.name} has the largest ${nablaZ}, ${itsError}: its ${nablaA} is ${other} and its slope ${itsSlope}.`;
+    return `${said} ${strongest.name} has the largest ${nablaZ} in size, ${itsError}: its ${nablaA} is ${other} and its slope ${itsSlope}.`;
   }
 
   // Say how the output that was most wrong moved, and the one that moved most; an output is {name, before, after, difference, slope}, without

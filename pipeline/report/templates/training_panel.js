@@ -12,7 +12,6 @@ export const trainingPanel = (() => {
   const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
   const MOST_MEASURED = 20; // steps of one call
   const LEAST_SHARE = 0.01; // of the outputs' differences that is left in their errors, below which training stands still
-  const MOST_STEPS = 500; // until twice the rates go too far
   const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
   const RATES = ["weights_rate", "biases_rate"];
   const { byId, on, say, fill } = page;
@@ -41,7 +40,6 @@ export const trainingPanel = (() => {
     model.layers = model.origins[byId("origin").value];
     panel.trainer = training.makeTrainer(model.config, model.layers, model.examples.train);
     panel.history = [];
-    byId("far-said").hidden = true;
     panel.loss.clear();
     panel.right.clear();
     measure(panel);
@@ -74,7 +72,7 @@ export const trainingPanel = (() => {
     panel.changed(false);
   }
 
-  // A frame takes as many steps as the pace and the time allow, or until there is what the user waits for.
+  // A frame takes as many steps as the pace and the time allow; the last step is the one that isThere() is true after.
   function playFrame(panel, now) {
     const pace = byId("pace").value;
     if (now - panel.lastStep >= PACES[pace]) {
@@ -94,7 +92,6 @@ export const trainingPanel = (() => {
 
   const requestFrame = (panel) => (panel.playing = requestAnimationFrame((now) => playFrame(panel, now)));
   const showPlaying = (textContent, ariaPressed) => Object.assign(byId("train"), { textContent, ariaPressed });
-
   const never = () => false;
 
   function play(panel, isThere = never) {
@@ -110,18 +107,6 @@ export const trainingPanel = (() => {
     showPlaying("Train", "false");
     measure(panel);
     panel.changed(false);
-  }
-
-  // Train until the losses by the rate say that twice the rates go too far.
-  function playUntilTooFar(panel, isTooFar) {
-    const last = panel.trainer.numSteps + MOST_STEPS;
-    stop(panel);
-    play(panel, () => {
-      const isLast = panel.trainer.numSteps >= last;
-      const isThere = isTooFar();
-      byId("far-said").hidden = isThere || !isLast;
-      return isThere || isLast;
-    });
   }
 
   // Begin anew, and take steps with the settings that they were taken with, as in address.js.
@@ -189,7 +174,10 @@ export const trainingPanel = (() => {
       add: (example) => add(panel, example),
       repeat: (from, steps) => repeat(panel, from, steps),
       reset: () => reset(panel),
-      playUntilTooFar: (isTooFar) => playUntilTooFar(panel, isTooFar),
+      playUntil(isThere) {
+        stop(panel);
+        play(panel, isThere);
+      },
     });
   }
 

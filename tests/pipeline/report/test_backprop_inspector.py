@@ -1,5 +1,6 @@
 """The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,22 @@ def test_arrow_keys_select_examples(digits, driver):
     radios[chosen].send_keys(Keys.ARROW_RIGHT)
     assert radios[chosen + 1].is_selected()
     assert inspector(driver, "said").text.startswith(radios[chosen + 1].get_attribute("aria-label"))
+
+
+def test_the_answer_of_the_shown_network_stands_beside_that_of_the_trained_one(digits, driver):
+    browser.show(driver, digits.path)
+    radios = driver.find_elements(By.CSS_SELECTOR, "#inspector-test input")
+    titles = [radio.get_attribute("aria-label") for radio in radios[:3]]
+    answered = re.compile(r"now answers (\d)\.")
+    found = []
+    for origin in ("start", "trained"):
+        Select(inspector(driver, "origin")).select_by_value(origin)
+        for radio in radios[:3]:
+            driver.execute_script("arguments[0].click()", radio)
+            found.append(answered.search(inspector(driver, "said").text)[1])
+    for title, trained in zip(titles, found[3:], strict=True):
+        assert f"an example of {trained}, answered so by" in title or f"answered {trained} by the trained" in title
+    assert found[:3] != found[3:]
 
 
 def test_buttons_step_and_play(digits, driver):

@@ -25,7 +25,9 @@ def test_the_page_fits_the_width_of_a_phone(model_page, driver):
 
 
 def box_of(driver, name):
-    box = "const { top, bottom, left, right } = arguments[0].getBoundingClientRect(); return { top, bottom, left, right }"
+    box = (
+        "const { top, bottom, left, right } = arguments[0].getBoundingClientRect(); return { top, bottom, left, right }"
+    )
     return driver.execute_script(box, inspector(driver, name))
 
 
@@ -55,9 +57,7 @@ def test_the_train_buttons_are_on_the_screen_but_not_on_the_diagram(size, digits
 def test_the_curve_of_the_function_is_beside_the_numbers_or_above_them(size, digits, driver):
     browser.show(driver, digits.path, *size)
     for stage in (3, 5, 7, 9):
-        driver.execute_script(
-            "const { viewer } = inspector.started; viewer.go(arguments[0] - 1 - viewer.place)", stage
-        )
+        driver.execute_script("const { viewer } = inspector.started; viewer.go(arguments[0] - 1 - viewer.place)", stage)
         chart, numbers = driver.execute_script(
             "return ['.chart', ':scope > div']"
             ".map((part) => document.querySelector('#inspector-pictures .pair').querySelector(part))"

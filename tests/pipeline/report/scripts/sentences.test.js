@@ -37,9 +37,9 @@ test("an error is the derivative times the slope, and another unit may have the 
   const flat = { name: "Output 0", back: 0.9978, slope: 0.002186, error: 0.002181 };
   const steep = { name: "Output 5", back: -0.5872, slope: 0.2424, error: -0.1423 };
   const text = sentences.describeProduct("₂", flat, steep);
-  assert.match(text, /^Output 0 has the ∇a₂ that is largest in size, 0\.9978, and a slope of 0\.002186\./);
+  assert.match(text, /^Output 0 has the largest ∇a₂ in size, 0\.9978, and a slope of 0\.002186\./);
   assert.match(text, /its a grows by 0\.001 × 0\.002186, and C by 0\.9978 times that: its ∇z₂ is 0\.9978 × 0\.002186 = 0\.002181\./);
-  assert.match(text, /Output 5 has the largest ∇z₂, -0\.1423: its ∇a₂ is -0\.5872 and its slope 0\.2424\.$/);
+  assert.match(text, /Output 5 has the largest ∇z₂ in size, -0\.1423: its ∇a₂ is -0\.5872 and its slope 0\.2424\.$/);
   assert.doesNotMatch(sentences.describeProduct("₂", steep, steep), /has the largest ∇z/);
 });
 
