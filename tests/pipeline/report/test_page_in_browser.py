@@ -31,7 +31,7 @@ def box_of(driver, name):
     return driver.execute_script(box, inspector(driver, name))
 
 
-@pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844), (360, 740)])
 def test_the_train_buttons_are_on_the_screen_but_not_on_the_diagram(size, digits, driver):
     browser.show(driver, digits.path, *size)
     driver.execute_script("document.documentElement.style.scrollBehavior = 'auto'")
