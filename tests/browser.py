@@ -85,7 +85,7 @@ def inspector(driver: Chrome, name: str) -> WebElement:
 
 
 def press(driver: Chrome, name: str) -> None:
-    """Click a part of the inspector; in the middle of the screen, as the lower edge is covered by a bar."""
+    """Click a part of the inspector; in the middle of the screen, as an edge is covered by a bar."""
     element = inspector(driver, name)
     driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
     element.click()

@@ -18,7 +18,7 @@ STYLE = ("page.css",)
 # modules, each after those that it imports
 SCRIPTS = (
     *("network.js", "start.js", "points.js", "tape.js", "training.js", "page_model.js", "address.js", "layout.js"),
-    *("drawing.js", "page.js", "pictures.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
+    *("drawing.js", "page.js", "pictures.js", "sentences.js", "chart.js", "stages.js", "explain.js", "diagram.js"),
     *("stage_viewer.js", "training_panel.js", "rate_panel.js", "check_panel.js", "unit_panel.js"),
     *("drawing_pad.js", "inspector.js"),
 )

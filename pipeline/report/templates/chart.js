@@ -59,13 +59,14 @@ export const chart = (() => {
   const lineWithin = ({ low, high }, points, i) =>
     points.filter((point) => Number.isFinite(point[i + 1])).map((point) => [point[0], Math.min(Math.max(point[i + 1], low), high)]);
 
-  // Return {element, add, replace, clear}, a figure of lines that grow. Names are those of the lines; axes that are not given begin at 0.
+  // Return {element, add, replace, clear}, a figure of lines that grow. Names are those of the lines, and the axis of x has one too; axes
+  // that are not given begin at 0.
   function make(caption, names, { x: fixedX, y: fixedY } = {}) {
     const classes = names.map((_, i) => 4 * i);
     const legend = names.map((name, i) => `<li><span class="mark mark-${classes[i]}"></span>${name}</li>`).join("");
     const element = Object.assign(document.createElement("figure"), {
       className: "chart",
-      innerHTML: `<figcaption>${caption}</figcaption><svg viewBox="0 0 440 250" role="img"></svg><ul class="legend">${legend}</ul>`,
+      innerHTML: `<figcaption>${caption}</figcaption><svg viewBox="0 0 440 268" role="img"></svg><ul class="legend">${legend}</ul>`,
     });
     let points = []; // [x, value of each line]
     let before = []; // those before the lines were cleared
@@ -74,14 +75,18 @@ export const chart = (() => {
     function replace(all, marked) {
       points = all;
       const both = [...points, ...before];
-      const x = fixedX ?? { low: 0, high: Math.max(10, ...both.map(([at]) => at)), format: formatNumber };
+      const x = fixedX ?? { low: 0, high: Math.max(10, ...both.map(([at]) => at)), format: formatNumber, name: "steps on this page" };
       const y = fixedY ?? fit([0, ...both.flatMap((point) => point.slice(1)).filter(Number.isFinite)]);
       const lines = names.map((_, i) => lineWithin(y, points, i));
       const earlier = names.map((_, i) => lineWithin(y, before, i));
       const dots = lines.map((line) => line.find(([at]) => at === marked));
       const plot = element.querySelector("svg");
       plot.innerHTML =
-        drawTicks(x, y) + drawLines(x, y, earlier, names.map(() => "before")) + drawLines(x, y, lines, classes) + drawDots(x, y, dots, classes);
+        drawTicks(x, y) +
+        `<text x="${(LEFT + RIGHT) / 2}" y="262" text-anchor="middle">${x.name}</text>` +
+        drawLines(x, y, earlier, classes.map((each) => `${each} before`)) +
+        drawLines(x, y, lines, classes) +
+        drawDots(x, y, dots, classes);
       const told = dots.map((dot, i) => dot && `${names[i]} ${y.format(dot[1])}`).filter(Boolean);
       plot.ariaLabel = told.length ? `${caption}; at ${x.format(marked)}: ${told.join(", ")}` : caption;
     }

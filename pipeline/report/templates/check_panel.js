@@ -48,7 +48,7 @@ export const checkPanel = (() => {
       const numbers = [ours[at], theirs[at]].map((value) => value.toPrecision(10));
       return [pictures.make("button", properties, nameOf(array, at)), ...numbers, written(ours[at] - theirs[at])];
     });
-    const caption = `∇${array.symbol}, its ${rows.length} largest of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
+    const caption = `∇${array.symbol}, the ${rows.length} largest in size of ${pictures.counted(ours.length)} numbers; choose one for the difference below`;
     byId("agreement").replaceChildren(pictures.table(caption, ["", "manual rule", "autodiff", "difference"], rows, "numbers"));
   }
 
@@ -84,7 +84,7 @@ export const checkPanel = (() => {
 
   function make(model, nextBatch) {
     const arrays = listArrays(model.layers);
-    const axes = { x: { low: EXPONENTS.at(-1), high: EXPONENTS[0], format }, y: { low: Math.log10(SMALLEST), high: 0, format } };
+    const axes = { x: { low: EXPONENTS.at(-1), high: EXPONENTS[0], format, name: "ε" }, y: { low: Math.log10(SMALLEST), high: 0, format } };
     const errors = chart.make("Error of the central difference by ε", ["error"], axes);
     const panel = { model, nextBatch, arrays, errors, array: arrays.at(-2), at: null, batch: [] };
     byId("difference-chart").replaceChildren(errors.element);

@@ -27,6 +27,12 @@ export const inspector = (() => {
     byId(name).replaceChildren(...choices);
   }
 
+  // Scroll the strip of an example so that it is seen; the page stays where it is.
+  function reveal(radio) {
+    const { offsetLeft, offsetWidth, parentElement: strip } = radio.parentElement;
+    strip.scrollLeft = offsetLeft - (strip.clientWidth - offsetWidth) / 2;
+  }
+
   // Return a function that shows what depends on the parameters; while training plays, it does so now and then.
   function makeUpdate(viewer, panels) {
     let next = 0;
@@ -72,7 +78,7 @@ export const inspector = (() => {
       if (given.steps) panel.repeat(given.from, given.steps);
       const radio = radios().find(({ value }) => value === example.name);
       radio.checked = true;
-      radio.parentElement.scrollIntoView({ inline: "center", block: "nearest" });
+      reveal(radio);
       viewer.inspect(example);
       viewer.go(given.stage - 1 - viewer.place);
       document.getElementById("inspector").scrollIntoView();
@@ -92,7 +98,7 @@ export const inspector = (() => {
     const panel = trainingPanel.make(model, makeUpdate(viewer, panels));
     const nextBatch = () => panel.trainer.nextBatch(model.settings.batch_size);
     const unit = unitPanel.make(model, nextBatch);
-    panels.push(ratePanel.make(model, nextBatch), checkPanel.make(model, nextBatch), unit);
+    panels.push(ratePanel.make(model, nextBatch, panel.playUntil), checkPanel.make(model, nextBatch), unit);
     addSpecimens("test", test, model, viewer.inspect);
     addSpecimens("train-examples", train, model, viewer.inspect);
     const choose = (example) => {
@@ -105,6 +111,7 @@ export const inspector = (() => {
     viewer.example = test[first];
     radios()[first].checked = true;
     byId("root").hidden = false;
+    reveal(radios()[first]);
     panel.reset();
     useAddress(viewer, panel, [...test, ...train]);
     return { model, viewer, panel, unit };

@@ -4,6 +4,7 @@ export const pictures = (() => {
   const MOST_BARS = 160;
   const MOST_TILES = 64;
   const MOST_NAMED = 30;
+  const ALMOST_0 = 1e-20; // smaller numbers are not written
 
   function make(name, properties = {}, ...children) {
     const node = Object.assign(document.createElement(name), properties);
@@ -18,6 +19,7 @@ export const pictures = (() => {
   function written(value) {
     if (value === 0) return "0";
     const size = Math.abs(value);
+    if (size < ALMOST_0) return "almost 0";
     return size >= 1e-3 && size < 1e5 ? value.toPrecision(4) : value.toExponential(2);
   }
 
@@ -122,8 +124,9 @@ export const pictures = (() => {
       className,
       ...entries.flatMap(([, values]) => [written(values[label]), bar(values[label], largestOf(values))]),
     ]);
+    const scales = entries.length > 1 ? "; each column has its own scale" : "";
     const underlined = target === undefined ? "" : "; the target is underlined";
-    const figure = table(caption + underlined, ["class", ...entries.flatMap(([name]) => [name, ""])], rows, "outputs");
+    const figure = table(caption + scales + underlined, ["class", ...entries.flatMap(([name]) => [name, ""])], rows, "outputs");
     const shown = figure.querySelectorAll("tbody tr");
     shown.forEach((each, label) => pointable(each, 1, 1, placeOf && (() => placeOf(label))));
     shown[target]?.classList.add("target");

@@ -30,6 +30,7 @@ export const stageViewer = (() => {
     viewer.stages.forEach(({ item }, i) => (item.hidden = i !== place));
     say("title", stage.title);
     say("said", said);
+    byId("lines").replaceChildren(...stage.item.querySelector(".lines").cloneNode(true).childNodes);
     say("count", `stage ${place + 1} of ${length}`);
     byId("pictures").replaceChildren(...figures);
     Object.assign(byId("progress"), { max: length, value: place + 1 });
@@ -87,6 +88,12 @@ export const stageViewer = (() => {
     on("back", "click", () => goByHand(-1));
     on("next", "click", () => goByHand(1));
     on("play", "click", () => play(viewer));
+    document.querySelectorAll("[data-stage]").forEach((button) => {
+      button.addEventListener("click", () => {
+        goByHand(button.dataset.stage - 1 - viewer.place);
+        byId("stage").scrollIntoView();
+      });
+    });
     on("pictures", "point", ({ detail }) => viewer.picture.point(detail));
     document.addEventListener("keydown", (event) => {
       const steps = stepsOf(event);

@@ -2,6 +2,7 @@ import { chart } from "./chart.js";
 import { network } from "./network.js";
 import { page } from "./page.js";
 import { pictures } from "./pictures.js";
+import { sentences } from "./sentences.js";
 
 /* What a stage says and shows of an example. The stages, with their equations and reasons, are the items of the list that stages.html
    makes; a stage is {kind, layer, title, item}, and what is shown is {model, example, pass, y, next, after} of page_model.js. */
@@ -32,18 +33,35 @@ export const stages = (() => {
     return { said: saidOf(name, values), figures };
   }
 
-  // Draw an activation with its tangent at the weighted input of a unit.
-  function showSlope({ pass }, layer, unit, valueOf, slope) {
+  // Return the function of a layer's units as {symbol, value, slope}; null if a unit's value depends on the other units too.
+  function functionOf({ config, functions: { hidden, output }, layers }, layer) {
+    const isOutput = layer === layers.length;
+    const name = isOutput ? config.output : config.activation;
+    if (name === "softmax") return null;
+    const symbol = name === "sigmoid" ? "σ" : name;
+    return isOutput ? { symbol, value: (z) => output.value([z])[0], slope: output.slope } : { symbol, ...hidden };
+  }
+
+  const nameOf = ({ layers, classNames }, layer, unit) => (layer === layers.length ? `Output ${classNames[unit]}` : `Unit ${unit}`);
+
+  // Draw the function of a layer at the weighted input of a unit, with its tangent there if a slope is given.
+  function drawFunction({ pass }, layer, unit, { symbol, value: valueOf }, slope) {
     const [z, a] = [pass.z[layer][unit], pass.a[layer][unit]];
     const end = Math.max(6, Math.ceil(Math.abs(z)) + 2);
     const ends = Array.from({ length: 81 }, (_, i) => (i / 40 - 1) * end);
     const points = [...ends, z].sort((x, y) => x - y).map((x) => [x, valueOf(x), Math.abs(x - z) < 2 ? a + slope * (x - z) : NaN]);
-    const axes = { x: { low: -end, high: end, format: chart.formatNumber }, y: chart.fit(points.map(([, value]) => value)) };
-    const caption = `Its slope at z${lower(layer)}[${unit}] = ${pictures.written(z)} is ${pictures.written(slope)}`;
-    const drawn = chart.make(caption, ["the function", "its tangent"], axes);
+    const x = { low: -end, high: end, format: chart.formatNumber, name: `z${lower(layer)}` };
+    const y = chart.fit(points.map(([, value]) => value));
+    const place = `${symbol} at z${lower(layer)}[${unit}] = ${pictures.written(z)}`;
+    const drawn =
+      slope === undefined
+        ? chart.make(`${place} is ${pictures.written(a)}`, [symbol], { x, y })
+        : chart.make(`The slope of ${place} is ${pictures.written(slope)}`, [symbol, "its tangent"], { x, y });
     drawn.replace(points, z);
     return drawn.element;
   }
+
+  const besideChart = (figures, drawn) => [pictures.make("div", { className: "pair" }, pictures.make("div", {}, ...figures), drawn)];
 
   // Return the loss of the example after a step with twice the rates.
   function lossAfterTwice({ model, pass, example }) {
@@ -54,8 +72,10 @@ export const stages = (() => {
   }
 
   const describers = {
-    input: ({ model: { height, width }, example, pass }) => ({
-      said: `${example.title}. Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
+    input: ({ model: { height, width, classNames }, example, pass }) => ({
+      said:
+        `${example.title}. The network as it is now answers ${classNames[network.largest(pass.a.at(-1))]}. ` +
+        `Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
       figures: [pictures.image("a₀", pass.a[0], height, width, pixelOf)],
     }),
 
@@ -65,30 +85,29 @@ export const stages = (() => {
       const { layers, classNames } = shown.model;
       const values = shown.pass.a[layer];
       const { said, figures } = showLayer(shown, layer, { [`a${lower(layer)}`]: values });
-      if (layer < layers.length) return { said, figures };
-      const answer = network.largest(values);
-      return { said: `The largest output is ${pictures.written(values[answer])}: the answer is ${classNames[answer]}.`, figures };
+      const most = network.largest(values);
+      const own = functionOf(shown.model, layer);
+      return {
+        said: layer < layers.length ? said : `The largest output is ${pictures.written(values[most])}: the answer is ${classNames[most]}.`,
+        figures: own ? besideChart(figures, drawFunction(shown, layer, most, own)) : figures,
+      };
     },
 
-    // Show the difference times the slope, where there is one, and the slope itself on the function.
+    // Show the derivative by the value times the slope, where there is one, and the slope itself on the function.
     delta(shown, { layer }) {
       const { model, pass } = shown;
-      const { hidden, output } = model.functions;
-      const isOutput = layer === model.layers.length;
       const errors = pass.delta[layer];
       const error = { [`∇z${lower(layer)}`]: errors };
-      if (isOutput && !output.slope) return showLayer(shown, layer, error);
-      const back = isOutput ? pass.difference : pass.back[layer];
-      const slopes = pass.a[layer].map(isOutput ? output.slope : hidden.slope);
-      const unit = network.largest(back.map(Math.abs));
-      const valueOf = isOutput ? (z) => output.value([z])[0] : hidden.value;
-      const numbers = [back[unit], slopes[unit], errors[unit]].map(pictures.written);
+      const own = functionOf(model, layer);
+      if (!own?.slope) return showLayer(shown, layer, error);
+      const back = layer === model.layers.length ? pass.difference : pass.back[layer];
+      const slopes = pass.a[layer].map(own.slope);
+      const unitAt = (unit) => ({ name: nameOf(model, layer, unit), back: back[unit], slope: slopes[unit], error: errors[unit] });
+      const [unit, strongest] = [back, errors].map((values) => network.largest(values.map(Math.abs)));
       const { figures } = showLayer(shown, layer, { [`∇a${lower(layer)}`]: back, "times the slope": slopes, ...error });
       return {
-        said:
-          `${isOutput ? "Output" : "Unit"} ${isOutput ? model.classNames[unit] : unit} has the largest ∇a${lower(layer)}, ${numbers[0]}. ` +
-          `Its slope is ${numbers[1]}, so its ∇z${lower(layer)} is ${numbers[2]}.`,
-        figures: [...figures, showSlope(shown, layer, unit, valueOf, slopes[unit])],
+        said: sentences.describeProduct(lower(layer), unitAt(unit), unitAt(strongest)),
+        figures: besideChart(figures, drawFunction(shown, layer, unit, own, slopes[unit])),
       };
     },
 
@@ -115,12 +134,19 @@ export const stages = (() => {
     descent(shown, { layer }) {
       const { model, pass, after } = shown;
       const { weights_rate, biases_rate } = model.settings;
-      const told = [weights_rate, biases_rate, pass.loss, after.loss, lossAfterTwice(shown)].map(pictures.written);
+      const slopeOf = functionOf(model, layer)?.slope;
       const columns = { before: pass.a[layer], after: after.a[layer] };
+      const outputs = Array.from(pass.difference, (difference, unit) => ({
+        name: nameOf(model, layer, unit),
+        difference,
+        before: columns.before[unit],
+        after: columns.after[unit],
+        slope: slopeOf?.(columns.before[unit]),
+      }));
       return {
         said:
-          `With rates of ${told[0]} for weights and ${told[1]} for biases, the loss of this example goes from ${told[2]} to ${told[3]}. ` +
-          `With twice these rates it would go to ${told[4]}.`,
+          `${sentences.describeStep([weights_rate, biases_rate], pass.loss, after.loss, lossAfterTwice(shown))} ` +
+          sentences.describeMoves(outputs),
         figures: [showClasses(shown, `a${lower(layer)} before and after the step`, columns)],
       };
     },

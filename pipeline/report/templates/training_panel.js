@@ -1,6 +1,7 @@
 import { chart } from "./chart.js";
 import { page } from "./page.js";
 import { pictures } from "./pictures.js";
+import { sentences } from "./sentences.js";
 import { training } from "./training.js";
 
 /* The controls that train the network on the page's examples, and the charts of its loss and its right answers. The panel sets
@@ -10,6 +11,7 @@ export const trainingPanel = (() => {
   const MOST_BATCH = 10;
   const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
   const MOST_MEASURED = 20; // steps of one call
+  const LEAST_SHARE = 0.01; // of the outputs' differences that is left in their errors, below which training stands still
   const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
   const RATES = ["weights_rate", "biases_rate"];
   const { byId, on, say, fill } = page;
@@ -23,8 +25,11 @@ export const trainingPanel = (() => {
     const told = found.map(({ loss, right, count }) => [right, count, pictures.written(loss)]);
     panel.loss.add(numSteps, found.map(({ loss }) => loss));
     panel.right.add(numSteps, found.map(({ right, count }) => right / count));
-    fill("trained", pictures.counted(numSteps), ...told.flat());
-    say("brief", `step ${pictures.counted(numSteps)}, train loss ${told[0][2]}`);
+    const shown = sentences.describeNetwork(byId("origin").selectedOptions[0].dataset.name, numSteps);
+    const [{ share, right, count }] = found;
+    fill("trained", shown, ...told.flat());
+    say("brief", `${shown}: train loss ${told[0][2]}`);
+    byId("saturated").hidden = share >= LEAST_SHARE || right === count;
     const ended = performance.now();
     panel.nextMeasure = ended + Math.max(MILLISECONDS_A_MEASURE, 5 * (ended - begun));
   }
@@ -67,14 +72,18 @@ export const trainingPanel = (() => {
     panel.changed(false);
   }
 
-  // A frame takes as many steps as the pace and the time allow.
+  // A frame takes as many steps as the pace and the time allow; the last step is the one that isThere() is true after.
   function playFrame(panel, now) {
     const pace = byId("pace").value;
     if (now - panel.lastStep >= PACES[pace]) {
       panel.lastStep = now;
       const begun = performance.now();
-      do stepOnce(panel);
-      while (pace === "fast" && performance.now() - begun < FRAME_BUDGET);
+      let isThere = false;
+      do {
+        stepOnce(panel);
+        isThere = panel.isThere();
+      } while (pace === "fast" && !isThere && performance.now() - begun < FRAME_BUDGET);
+      if (isThere) return stop(panel);
       if (begun > panel.nextMeasure) measure(panel);
       panel.changed(true);
     }
@@ -83,8 +92,10 @@ export const trainingPanel = (() => {
 
   const requestFrame = (panel) => (panel.playing = requestAnimationFrame((now) => playFrame(panel, now)));
   const showPlaying = (textContent, ariaPressed) => Object.assign(byId("train"), { textContent, ariaPressed });
+  const never = () => false;
 
-  function play(panel) {
+  function play(panel, isThere = never) {
+    panel.isThere = isThere;
     requestFrame(panel);
     showPlaying("Pause", "true");
   }
@@ -122,6 +133,7 @@ export const trainingPanel = (() => {
     }
     settings.batch_size = Number(byId("batch_size").value);
     say("batch_size-value", settings.batch_size);
+    fill("step-said", `${sentences.describeBatch(settings.batch_size)} ${settings.batch_size === 1 ? "goes" : "go"}`);
     settings.rule = byId("rule").value;
   }
 
@@ -132,7 +144,7 @@ export const trainingPanel = (() => {
     };
     on("step", "click", stepBy(1));
     on("ten", "click", stepBy(10));
-    on("train", "click", () => (panel.playing === null ? play : stop)(panel));
+    on("train", "click", () => (panel.playing === null ? play(panel) : stop(panel)));
     on("reset", "click", () => reset(panel));
     on("origin", "change", () => reset(panel));
     for (const name of [...RATES, "batch_size", "rule"]) {
@@ -144,7 +156,7 @@ export const trainingPanel = (() => {
   }
 
   function make(model, changed) {
-    const panel = { model, changed, trainer: null, playing: null, lastStep: 0, nextMeasure: 0, history: [], hasDrawing: false };
+    const panel = { model, changed, trainer: null, playing: null, lastStep: 0, nextMeasure: 0, history: [], hasDrawing: false, isThere: never };
     const splits = ["train", "test"];
     panel.loss = chart.make("Mean loss of the page's examples", splits);
     panel.right = chart.make("Right answers", splits, { y: { low: 0, high: 1, format: chart.formatShare } });
@@ -162,6 +174,10 @@ export const trainingPanel = (() => {
       add: (example) => add(panel, example),
       repeat: (from, steps) => repeat(panel, from, steps),
       reset: () => reset(panel),
+      playUntil(isThere) {
+        stop(panel);
+        play(panel, isThere);
+      },
     });
   }
 

@@ -1,5 +1,6 @@
 """The back-propagation inspector, used by keyboard, buttons, mouse and touch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
         assert equations
         assert all(each.size["height"] < 60 for each in equations)  # on one line, as an equation is
         assert inspector(driver, "pictures").find_elements(By.TAG_NAME, "figure")
+        assert inspector(driver, "lines").text.startswith("in the article's names")
         titles.append(inspector(driver, "title").text)
         driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
     assert inspector(driver, "count").text == f"stage {num_stages} of {num_stages}"  # the last key changed nothing
@@ -42,7 +44,8 @@ def test_arrow_keys_step_through_every_stage(model_page, driver):
     assert (titles[0], titles[-1]) == ("The input", "One step down")
     losses = "const { pass, after } = inspector.started.viewer.shown; return [pass.loss, after.loss]"
     shown = driver.execute_script("return arguments[0].map(pictures.written)", driver.execute_script(losses))
-    assert f"goes from {shown[0]} to {shown[1]}." in inspector(driver, "said").text
+    assert f"goes from {shown[0]} to {shown[1]}, with twice" in inspector(driver, "said").text
+    assert "most wrong" in inspector(driver, "said").text
     driver.switch_to.active_element.send_keys(Keys.HOME)
     assert inspector(driver, "count").text.startswith("stage 1 ")
     outline = driver.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
@@ -59,6 +62,22 @@ def test_arrow_keys_select_examples(digits, driver):
     radios[chosen].send_keys(Keys.ARROW_RIGHT)
     assert radios[chosen + 1].is_selected()
     assert inspector(driver, "said").text.startswith(radios[chosen + 1].get_attribute("aria-label"))
+
+
+def test_the_answer_of_the_shown_network_stands_beside_that_of_the_trained_one(digits, driver):
+    browser.show(driver, digits.path)
+    radios = driver.find_elements(By.CSS_SELECTOR, "#inspector-test input")
+    titles = [radio.get_attribute("aria-label") for radio in radios[:3]]
+    answered = re.compile(r"now answers (\d)\.")
+    found = []
+    for origin in ("start", "trained"):
+        Select(inspector(driver, "origin")).select_by_value(origin)
+        for radio in radios[:3]:
+            driver.execute_script("arguments[0].click()", radio)
+            found.append(answered.search(inspector(driver, "said").text)[1])
+    for title, trained in zip(titles, found[3:], strict=True):
+        assert f"an example of {trained}, answered so by" in title or f"answered {trained} by the trained" in title
+    assert found[:3] != found[3:]
 
 
 def test_buttons_step_and_play(digits, driver):

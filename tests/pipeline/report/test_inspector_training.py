@@ -15,13 +15,20 @@ from tests.browser import inspector, press, values_in
 WAIT = 20  # seconds at most
 
 
+def read_learn():
+    """Return docs/learn.md, its lines joined where they are wrapped."""
+    text = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
+    return re.sub(r"(?<=[^|\n])\n(?=[^|\n])", " ", text)
+
+
 def open_panel(driver, name):
     driver.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", inspector(driver, name))
     inspector(driver, name).find_element(By.TAG_NAME, "summary").click()
 
 
 def step_counted(driver):
-    return int(inspector(driver, "trained").text.removeprefix("Step ").partition(":")[0].replace(",", ""))
+    found = re.search(r"\+ ([\d,]+) step", inspector(driver, "trained").text)
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def test_training_steps_by_buttons_and_lowers_the_loss(digits, driver):
@@ -60,6 +67,7 @@ def test_training_starts_from_a_stored_step_of_the_run(digits, driver):
         *("the run's start, step 0", "step 100 of the run", "step 1,000 of the run", "the trained network")
     ]
     losses = []
+    names = []
     for name in ("start", "100", "1000", "trained"):
         Select(inspector(driver, "origin")).select_by_value(name)
         found = values_in(
@@ -72,9 +80,15 @@ def test_training_starts_from_a_stored_step_of_the_run(digits, driver):
         for layer, expected in zip(found["layers"], early.get(int(name) if name.isdigit() else 0, ()), strict=False):
             assert layer["weights"] == expected.weights.ravel().tolist()
             assert layer["biases"] == expected.biases.tolist()
+        names.append(inspector(driver, "trained").text.partition(":")[0])
     assert losses == sorted(losses, reverse=True)
+    assert names == [
+        *("Now, the untrained network", "Now, the network of the run's step 100"),
+        *("Now, the network of the run's step 1,000", "Now, the trained network"),
+    ]
     Select(inspector(driver, "origin")).select_by_value("100")
     press(driver, "ten")
+    assert inspector(driver, "brief").text.startswith("the network of the run's step 100 + 10 steps: train loss ")
     assert "&from=100&train=10x10x5x0.5xmanual" in driver.current_url
     address = driver.current_url
     shown = inspector(driver, "trained").text
@@ -123,6 +137,7 @@ def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_pa
     assert errors["1.0e-12"] > errors["1.0e-5"]  # rounding wins
     button = inspector(driver, "agreement").find_elements(By.CSS_SELECTOR, "tbody button")[1]
     name = button.text
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button)
     button.click()
     assert f"With {name} moved" in inspector(driver, "difference").text
     assert driver.get_log("browser") == []
@@ -157,17 +172,27 @@ def test_an_error_stands_beside_its_factors(digits, driver):
         assert difference * slope == pytest.approx(error, rel=5e-3)
     widest = max(numbers, key=lambda row: abs(row[0]))
     said = inspector(driver, "said").text
-    assert [float(number.rstrip(",.")) for number in re.findall(r"(?:, |is )(-?\d\S*)", said)] == widest
-    learn = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
-    assert "wrong by {:.4f} and whose error is {:.6f}, as its slope is {:.6f}".format(*widest[::2], widest[1]) in learn
+    factors = re.search(r"largest ∇a₂ in size, (\S+), and a slope of (\S+)\. .* = (\S+)\. Output 5", said)
+    assert [float(number) for number in factors.groups()] == widest
+    assert (
+        "wrong by {:.4f} and whose error is {:.6f}, as its slope is {:.6f}".format(*widest[::2], widest[1])
+        in read_learn()
+    )
     assert inspector(driver, "pictures").find_elements(By.CSS_SELECTOR, ".chart circle")
+
+
+def losses_said(driver):
+    """Return what is said of the next examples' loss: now, after a step and after one with twice the rates."""
+    return re.search(
+        r"from (\S+) to (\S+), with twice the rates to (\S+)\. ", inspector(driver, "rate-said").text
+    ).groups()
 
 
 def test_the_chart_by_the_rate_says_what_the_next_step_does(model_page, driver):
     browser.show(driver, model_page.path)
     press(driver, "ten")
     driver.execute_script("window.batch = inspector.started.panel.trainer.nextBatch(10)")
-    now, after, twice = re.findall(r"(?:from|to|be) (\S+?)[;.]? ", inspector(driver, "rate-said").text + " ")[:3]
+    now, after, twice = losses_said(driver)
     losses = (
         "const { model } = inspector.started;"
         "return pictures.written(training.evaluate(model.config, model.layers, window.batch).loss);"
@@ -178,19 +203,51 @@ def test_the_chart_by_the_rate_says_what_the_next_step_does(model_page, driver):
     assert twice != after
 
 
+def test_training_goes_on_to_where_twice_the_rates_go_too_far(model_page, driver):
+    browser.show(driver, model_page.path)
+    press(driver, "far")
+    WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "train").text == "Train")
+    assert step_counted(driver) > 0
+    if model_page.model.run.config.recipe == "article-manual":
+        assert f"with the default recipe that is step {step_counted(driver)}." in read_learn()
+    _, after, twice = map(float, losses_said(driver))
+    assert twice > after
+    press(driver, "train")  # trains on, without an end of its own
+    count = step_counted(driver)
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) > count + 20)
+    press(driver, "train")
+    assert driver.get_log("browser") == []
+
+
+def test_a_training_that_stands_still_is_explained(digits, driver):
+    browser.show(driver, digits.path)
+    assert not inspector(driver, "saturated").is_displayed()
+    driver.execute_script(f"location.hash = {rows_to_try()[-1][0]!r}")
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) == 300)
+    note = inspector(driver, "saturated")
+    assert "of ∇a less than 1 % gets through to ∇z" in note.text
+    press(driver, "back")
+    note.find_element(By.TAG_NAME, "button").click()
+    assert inspector(driver, "count").text == "stage 7 of 11"
+    assert inspector(driver, "title").text == "Back to z₂: the error of the output layer"
+    assert "almost 0" in inspector(driver, "pictures").text  # and not such as 1.53e-223
+    assert driver.get_log("browser") == []
+
+
 def test_the_lines_before_a_reset_stay(digits, driver):
     browser.show(driver, digits.path)
-    earlier = "return document.querySelectorAll('#inspector-charts .line-before').length"
+    earlier = "return document.querySelectorAll('#inspector-charts .line.before').length"
     press(driver, "ten")
     assert driver.execute_script(earlier) == 0
     press(driver, "reset")
     assert driver.execute_script(earlier) == 4  # of train and test examples, in two charts
+    colours = "return [...document.querySelectorAll('.line.before')].map((each) => getComputedStyle(each).stroke)"
+    assert len(set(driver.execute_script(colours))) == 2
     assert driver.get_log("browser") == []
 
 
 def rows_to_try():
-    text = (Path(__file__).parents[3] / "docs" / "learn.md").read_text()
-    return re.findall(r"^\| `(#example=\S+)` \| (\S+) and (\d+):", text, re.MULTILINE)
+    return re.findall(r"^\| `(#example=\S+)` \| (\S+) and (\d+):", read_learn(), re.MULTILINE)
 
 
 @pytest.mark.parametrize(("fragment", "loss", "num_right"), rows_to_try())

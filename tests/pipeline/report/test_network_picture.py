@@ -52,6 +52,15 @@ def test_pointing_at_a_bar_a_row_or_a_cell_explains_its_number(digits, driver):
     assert inspector(driver, "explained").text.startswith("Output 3 of layer 2: class 3")
 
 
+def test_pointing_moves_nothing_else(digits, driver):
+    browser.show(driver, digits.path)
+    top = "return document.getElementById('inspector-pictures').offsetTop"
+    before = driver.execute_script(top)
+    inspector(driver, "diagram").send_keys(Keys.ARROW_DOWN)
+    assert inspector(driver, "explained").text.startswith("Unit 0 of layer 1")
+    assert driver.execute_script(top) == before
+
+
 def test_arrow_keys_go_through_the_units_and_enter_selects_one(digits, driver):
     browser.show(driver, digits.path)
     diagram = inspector(driver, "diagram")

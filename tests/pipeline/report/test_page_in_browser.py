@@ -24,6 +24,67 @@ def test_the_page_fits_the_width_of_a_phone(model_page, driver):
         assert not is_wider_than_the_screen(driver), inspector(driver, "title").text
 
 
+def box_of(driver, name):
+    box = (
+        "const { top, bottom, left, right } = arguments[0].getBoundingClientRect(); return { top, bottom, left, right }"
+    )
+    return driver.execute_script(box, inspector(driver, name))
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844), (360, 740)])
+def test_the_train_buttons_are_on_the_screen_but_not_on_the_diagram(size, digits, driver):
+    browser.show(driver, digits.path, *size)
+    driver.execute_script("document.documentElement.style.scrollBehavior = 'auto'")
+    places = ["#inspector", "#inspector-stage", "#inspector-pictures", "#train-here", "#inspector-by-rate"]
+    for place in places:
+        driver.execute_script("document.querySelector(arguments[0]).scrollIntoView()", place)
+        button = box_of(driver, "step")
+        diagram = box_of(driver, "diagram")
+        assert button["top"] >= diagram["bottom"] or button["bottom"] <= diagram["top"], place
+        if place != "#inspector":
+            assert button["top"] >= 0, place
+            assert button["bottom"] <= size[1], place
+    tops = [box_of(driver, name)["top"] for name in ("step", "ten", "train", "reset")]
+    assert max(tops) - min(tops) < 1  # in one row
+    heading = driver.execute_script(
+        "document.querySelector('#train-here').scrollIntoView();"
+        "return document.querySelector('#train-here').getBoundingClientRect().top"
+    )
+    assert heading > box_of(driver, "reset")["bottom"]
+
+
+@pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
+def test_the_curve_of_the_function_is_beside_the_numbers_or_above_them(size, digits, driver):
+    browser.show(driver, digits.path, *size)
+    for stage in (3, 5, 7, 9):
+        driver.execute_script("const { viewer } = inspector.started; viewer.go(arguments[0] - 1 - viewer.place)", stage)
+        chart, numbers = driver.execute_script(
+            "return ['.chart', ':scope > div']"
+            ".map((part) => document.querySelector('#inspector-pictures .pair').querySelector(part))"
+            ".map((each) => { const { top, bottom, left, right } = each.getBoundingClientRect();"
+            " return { top, bottom, left, right }; })"
+        )
+        if size[0] > 1000:
+            assert chart["left"] >= numbers["right"], stage
+            assert chart["top"] < numbers["bottom"], stage
+        else:
+            assert chart["bottom"] <= numbers["top"], stage
+
+
+def test_the_chosen_digit_is_seen_and_still_marked_as_wrong(digits, driver):
+    browser.show(driver, digits.path, 390, 844)
+    chosen = driver.find_element(By.CSS_SELECTOR, ".specimen:has(input:checked)")
+    strip = box_of(driver, "test")
+    box = driver.execute_script("return arguments[0].getBoundingClientRect().toJSON()", chosen)
+    assert strip["left"] < box["left"]
+    assert box["right"] < strip["right"]
+    assert driver.execute_script("return scrollY") == 0
+    frame = "const { borderColor, boxShadow } = getComputedStyle(arguments[0]); return [borderColor, boxShadow]"
+    border, shadow = driver.execute_script(frame, chosen.find_element(By.TAG_NAME, "canvas"))
+    assert border.startswith("rgba(226, 74, 51")
+    assert shadow.startswith("rgb(31, 95, 214)")
+
+
 def luminance(driver, element, name):
     found = driver.execute_script(f"return getComputedStyle(document.querySelector(arguments[0])).{name}", element)
     red, green, blue = (int(part) for part in found.removeprefix("rgb(").removesuffix(")").split(","))

@@ -99,3 +99,12 @@ test("training lowers the loss until all examples are right", () => {
   assert.ok(after.loss < before.loss / 10);
   assert.equal(after.right, 9);
 });
+
+test("of wrong outputs near 0 or 1 hardly a share is left in the errors, unless the loss cancels the slope", () => {
+  const saturated = [{ weights: drawMany(18), biases: Float64Array.of(30, -30, -30), inputs: 6, outputs: 3 }];
+  const examples = makeExamples(9);
+  const shareOf = (loss, layers) => training.evaluate({ activation: "sigmoid", output: "sigmoid", loss }, layers, examples).share;
+  assert.ok(shareOf("quadratic", saturated) < 1e-6);
+  assert.ok(shareOf("quadratic", makeLayers([6, 3])) > 0.05);
+  assert.equal(shareOf("cross-entropy", saturated), 1);
+});
