@@ -83,13 +83,14 @@ class Stack:
     def _run_chunk(self, seed: int, stop: Event, *chunk: Any) -> tuple[Any, Tensor]:
         with self._met:
             self._arrived[seed] = chunk
-            if len(self._arrived) == self._num_runs:
+            # one may have left already if stop is set; a chunk that was trained is returned to all, so all stop at a step
+            if len(self._arrived) == self._num_runs and not stop.is_set():
                 self._run_all()
                 self._met.notify_all()
             while seed not in self._results:
-                self._met.wait(_LOOK_SECONDS)
                 if stop.is_set():
                     raise TrainingStopped
+                self._met.wait(_LOOK_SECONDS)
             return self._results.pop(seed)
 
     def _run_all(self) -> None:

@@ -127,6 +127,29 @@ def test_runs_that_wait_end_when_another_fails():
     assert sorted(ended) == [1, 3]
 
 
+def test_runs_that_are_stopped_end_at_the_same_step():
+    calls = []
+    stop = threading.Event()
+
+    def run_stack(states, images, labels):
+        calls.append(states)
+        if len(calls) == 7:
+            stop.set()  # while the others wait
+        return add_one(states, images, labels)
+
+    stack = Stack(run_stack, 3, 3)
+    states = {1: 0, 2: 0, 3: 0}
+
+    def work(seed, _):
+        run_chunk = stack.join(seed, stop)
+        for _ in range(50):
+            states[seed], _ = run_chunk(states[seed], 1, 0)
+
+    with pytest.raises(TrainingStopped):
+        side_by_side(work, list(states), 3)
+    assert states == {1: 7, 2: 7, 3: 7}
+
+
 def test_failure_of_the_program_is_raised():
     def run_stack(states, images, labels):
         raise MemoryError("too many")
