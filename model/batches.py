@@ -4,7 +4,7 @@ Resident and streaming are one path: the windows that `model.reading` reads ahea
 from them here. A chunk is handed to one compiled call.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import gcd, prod
@@ -101,7 +101,15 @@ def _gather_chunks(reader: SplitReader, plan: BatchPlan, first_step: int) -> tf.
                     _take_parts(streams, images.reshape(steps, size, pixels), labels.reshape(steps, size), spare)
                 yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
 
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    return _prefetch(generate, signature)
+
+
+def _prefetch(generate: Callable[[], Iterator[Any]], signature: tuple[tf.TensorSpec, ...]) -> tf.data.Dataset:
+    """Return a dataset of what a generator yields, which works two elements ahead."""
+    options = tf.data.Options()
+    # there is nothing to tune, and four runs of a stack, which end together, waited 2 s for the threads that would
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2).with_options(options)
 
 
 @contextmanager
@@ -210,7 +218,7 @@ def _position_chunks(reader: SplitReader, resident: ResidentSplit, plan: BatchPl
                 positions = np.concatenate(parts, axis=1)
                 yield positions.astype(np.int32), resident.examples.labels[positions].astype(np.int32)
 
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    return _prefetch(generate, signature)
 
 
 def _is_resident(reader: SplitReader, plan: BatchPlan) -> bool:

@@ -83,7 +83,7 @@ class Stack:
     def _run_chunk(self, seed: int, stop: Event, *chunk: Any) -> tuple[Any, Tensor]:
         with self._met:
             self._arrived[seed] = chunk
-            # one may have left already if stop is set; a chunk that was trained is returned to all, so all stop at a step
+            # once stop is set, others may have left; a chunk that is trained is returned to all: they stop at one step
             if len(self._arrived) == self._num_runs and not stop.is_set():
                 self._run_all()
                 self._met.notify_all()

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from model import replicas
+from model.batches import GpuMemory
 from pipeline.train.monitor import TrainingMonitor
 from tests.helpers import Digits, contents, run_in_process
 
@@ -53,6 +55,15 @@ def test_run_of_a_stack_has_the_bytes_that_it_has_without_the_others(stacked, pr
     assert records(stacked)[2]["config"]["stack"] == 3
     reproduced = run_in_process("reproduce", "--workspace", workspace)
     assert reproduced.code == 0, reproduced.out
+
+
+def test_batches_that_are_gathered_on_a_gpu_give_the_same_bytes(stacked, prepared, tmp_path, monkeypatch):
+    """The CPU stands for the GPU: its memory holds the split once."""
+    workspace = shutil.copytree(prepared, tmp_path / "ws")
+    start = replicas.start_engine
+    monkeypatch.setattr(replicas, "start_engine", lambda *arguments: start(*arguments)._replace(gpu=GpuMemory("CPU:0")))
+    assert train(workspace, "--seeds", "1-5").code == 0
+    assert records(workspace) == records(stacked)
 
 
 def test_missing_runs_are_trained_to_the_same_bytes(stacked, tmp_path):
