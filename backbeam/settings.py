@@ -55,6 +55,7 @@ class TrainingSettings(TypedDict, total=False):
     precision: Literal["float32", "tf32"] | None
     num_replicas: int | None
     own_shards: bool | None
+    stack: int | None
 
 
 class CallSettings(TypedDict, total=False):

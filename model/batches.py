@@ -4,10 +4,11 @@ Resident and streaming are one path: the windows that `model.reading` reads ahea
 from them here. A chunk is handed to one compiled call.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import gcd, prod
+from threading import Lock
 from typing import Any
 from weakref import finalize
 
@@ -100,7 +101,15 @@ def _gather_chunks(reader: SplitReader, plan: BatchPlan, first_step: int) -> tf.
                     _take_parts(streams, images.reshape(steps, size, pixels), labels.reshape(steps, size), spare)
                 yield images.reshape(steps, size, pixels), labels.reshape(steps, size)
 
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    return _prefetch(generate, signature)
+
+
+def _prefetch(generate: Callable[[], Iterator[Any]], signature: tuple[tf.TensorSpec, ...]) -> tf.data.Dataset:
+    """Return a dataset of what a generator yields, which works two elements ahead."""
+    options = tf.data.Options()
+    # there is nothing to tune, and four runs of a stack, which end together, waited 2 s for the threads that would
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2).with_options(options)
 
 
 @contextmanager
@@ -149,8 +158,28 @@ def _take_parts(streams: list[ExampleStream], images: Tensor, labels: Tensor, sp
         labels[:, place] = own_labels.reshape(steps, size)
 
 
+class GpuMemory:
+    """The memory of a GPU, where a split stays for all runs that are trained on it."""
+
+    def __init__(self, device: str) -> None:
+        """Choose a device of this process, such as GPU:0."""
+        self.device = device
+        self._lock = Lock()
+        self._loaded: tuple[SplitReader, ResidentSplit, Tensor] | None = None
+
+    def load(self, reader: SplitReader) -> tuple[ResidentSplit, Tensor]:
+        """Return a split whose shards are all read, and its images on the device; they are copied once."""
+        with self._lock:
+            if self._loaded is None or self._loaded[0] is not reader:
+                resident = ResidentSplit(reader)
+                resident.read_all()
+                with tf.device(self.device):
+                    self._loaded = reader, resident, tf.constant(resident.examples.images)
+            return self._loaded[1:]
+
+
 def make_chunks_on(
-    device: str, reader: SplitReader, plan: BatchPlan, first_step: int = 0
+    gpu: GpuMemory, reader: SplitReader, plan: BatchPlan, first_step: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the chunks of `make_chunks` as tensors in the memory of a GPU.
 
@@ -159,22 +188,19 @@ def make_chunks_on(
     splits are copied chunk by chunk while the chunk before is trained on.
 
     Args:
-        device: of this process, such as GPU:0.
+        gpu: where the chunks are needed.
         reader: of the split; other arguments and errors as for `make_chunks`.
         plan: which batches.
         first_step: updates done already.
     """
     _check_start(reader, plan, first_step)
     if not _is_resident(reader, plan):
-        on_device = tf.data.experimental.prefetch_to_device(device, buffer_size=2)
+        on_device = tf.data.experimental.prefetch_to_device(gpu.device, buffer_size=2)
         yield from _gather_chunks(reader, plan, first_step).apply(on_device)
         return
-    resident = ResidentSplit(reader)
-    resident.read_all()
-    with tf.device(device):
-        images = tf.constant(resident.examples.images)
+    resident, images = gpu.load(reader)
     for positions, labels in _position_chunks(reader, resident, plan, first_step):
-        with tf.device(device):
+        with tf.device(gpu.device):
             chunk = tf.gather(images, positions), tf.identity(labels)
         yield chunk  # outside of the scope, which would hold for the caller too
 
@@ -192,7 +218,7 @@ def _position_chunks(reader: SplitReader, resident: ResidentSplit, plan: BatchPl
                 positions = np.concatenate(parts, axis=1)
                 yield positions.astype(np.int32), resident.examples.labels[positions].astype(np.int32)
 
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    return _prefetch(generate, signature)
 
 
 def _is_resident(reader: SplitReader, plan: BatchPlan) -> bool:

@@ -19,6 +19,10 @@ from model.training import ChunkFunction, network_of
 T = TypeVar("T")
 
 
+class TrainingStopped(Exception):
+    """The run was stopped: the user interrupted, or a run beside it failed."""
+
+
 class Progress(NamedTuple):
     """One point of the learning curve.
 
@@ -139,9 +143,9 @@ def fit(
 def side_by_side(work: Callable[[T, Event], None], runs: Sequence[T], most: int | None = None) -> None:
     """Train several runs at once, each in a thread of its own.
 
-    Each run executes the same program as alone, so it gives the same bits. One program over stacked parameters is no
-    faster: on a CPU it takes as long as the runs one after the other, because XLA computes a batch of small products
-    one by one on one core (tests/benchmarks).
+    Each run executes the same program as alone, so it gives the same bits. One program over stacked parameters
+    (`model.stacked`) is no faster on a CPU: it takes as long as the runs one after the other, because XLA computes a
+    batch of small products one by one on one core (tests/benchmarks).
 
     Args:
         work: trains one run; it must raise an exception soon after the event is set.

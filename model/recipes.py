@@ -67,6 +67,8 @@ class TrainingConfig(BaseModel):
             epoch, so that a worker process reads only those; true for several replicas unless it is given. If false,
             as in records of earlier versions, which lack it, every replica takes its part of one order of the split,
             and every worker process reads all shards. false is omitted from the JSON.
+        stack: networks that one program trains side by side, each in a run of its own, 1 to 1,024; places without a run
+            are filled with copies. 1 is omitted from the JSON.
         warm_start: the model whose parameters training begins with, with zero velocity; omitted from the JSON if they
             are drawn from the seed.
     """
@@ -94,6 +96,7 @@ class TrainingConfig(BaseModel):
     precision: Literal["float32", "tf32"] = Field("float32", exclude_if=lambda precision: precision == "float32")
     num_replicas: Annotated[int, Field(gt=0, le=1024)] = 1
     own_shards: bool = Field(False, exclude_if=lambda own_shards: not own_shards)
+    stack: int = Field(1, gt=0, le=1024, exclude_if=lambda stack: stack == 1)
     warm_start: WarmStart | None = Field(None, exclude_if=lambda start: start is None)
 
     @model_validator(mode="after")
@@ -112,6 +115,14 @@ class TrainingConfig(BaseModel):
             raise ValueError("the step compare works with one replica only")
         if self.own_shards and self.num_replicas == 1:
             raise ValueError("own_shards needs several replicas, and num_replicas is 1")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_stacked(self) -> Self:
+        if self.stack > 1 and self.num_replicas > 1:
+            raise ValueError(f"stack {self.stack} works with one replica only, and num_replicas is {self.num_replicas}")
+        if self.stack > 1 and self.step == "compare":
+            raise ValueError(f"stack {self.stack} does not work with the step compare: choose manual or autodiff")
         return self
 
     @property

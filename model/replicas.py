@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
-from model.batches import BatchPlan, make_chunks, make_chunks_on
+from model.batches import CHUNK_BYTES, BatchPlan, GpuMemory, make_chunks, make_chunks_on
 from model.cluster import Cluster, meet
 from model.devices import choose_devices, choose_precision, choose_threads, initialise_devices
 from model.errors import BackbeamError, BadUsage, Damage, EngineFailed
@@ -30,6 +30,7 @@ from model.lockstep import compile_run
 from model.network import Masks
 from model.reading import SplitReader
 from model.recipes import TrainingConfig
+from model.stacked import compile_stack
 from model.training import SCHEDULES, ChunkFunction, State, batch_gradients, descend, draw_masks
 
 # errors of a collective operation when another process has exited, was killed, hangs or cannot be reached
@@ -45,15 +46,15 @@ class Engine(NamedTuple):
     """How to train a configuration, and on which devices.
 
     Attributes:
-        run_chunk: as `model.training.compile_chunk` describes it.
+        run_chunk: as `model.training.compile_chunk` describes it, or of a stack as `model.stacked.compile_stack` does.
         device: for the record, such as CPU:0; GPUs as the machine counts them.
-        gpu: the GPU of this process that alone trains, such as GPU:0; None for CPUs and for several GPUs.
+        gpu: the memory of the GPU of this process that alone trains; None for CPUs and for several GPUs.
         own_part: the part of each batch that run_chunk takes, counted from 0; None for whole batches.
     """
 
     run_chunk: ChunkFunction
     device: str
-    gpu: str | None = None
+    gpu: GpuMemory | None = None
     own_part: int | None = None
 
     def make_chunks(self, reader: SplitReader, plan: BatchPlan, first_step: int) -> Iterable[tuple[Tensor, Tensor]]:
@@ -62,7 +63,8 @@ class Engine(NamedTuple):
             own = replace(plan, own_part=self.own_part)
             chunks: Iterable[tuple[Tensor, Tensor]] = make_chunks(reader, own, first_step)
             return chunks
-        return make_chunks_on(self.gpu, reader, replace(plan, chunk_bytes=GPU_CHUNK_BYTES), first_step)
+        larger = plan.chunk_bytes * (GPU_CHUNK_BYTES // CHUNK_BYTES)
+        return make_chunks_on(self.gpu, reader, replace(plan, chunk_bytes=larger), first_step)
 
 
 class _Halves(NamedTuple):
@@ -107,10 +109,16 @@ def start_engine(
     record = ", ".join(devices.chosen)
     if len(devices.logical) > 1:
         return Engine(compile_strategy(config, tf.distribute.MirroredStrategy(devices.logical)), record)
-    run_chunk = compile_run(config) if config.num_replicas == 1 else compile_in_turn(config)
     device = devices.logical[0]
-    gpu = device if device.startswith("GPU") else None
-    return Engine(partial(_run_on, device, run_chunk), record, gpu)
+    gpu = GpuMemory(device) if device.startswith("GPU") else None
+    return Engine(partial(_run_on, device, _compile(config)), record, gpu)
+
+
+def _compile(config: TrainingConfig) -> Callable[..., Any]:
+    """Compile training on one device."""
+    if config.stack > 1:
+        return compile_stack(config)
+    return compile_run(config) if config.num_replicas == 1 else compile_in_turn(config)
 
 
 def compile_in_turn(config: TrainingConfig) -> ChunkFunction:
@@ -240,7 +248,7 @@ def _repeat(
     return tf.nest.map_structure(first, state), first(total) / tf.cast(num_steps, tf.float32)
 
 
-def _run_on(device: str, run_chunk: ChunkFunction, state: Any, images: Tensor, labels: Tensor) -> tuple[Any, Tensor]:
+def _run_on(device: str, run_chunk: Callable[..., Any], state: Any, images: Any, labels: Any) -> Any:
     with tf.device(device):
         return run_chunk(state, images, labels)
 

@@ -17,7 +17,7 @@ from model.recipes import TrainingConfig
 # of the batches' losses. The state is a State, or what else holds parameters and can be a compiled loop's variable.
 ChunkFunction: TypeAlias = Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]
 
-# a function like draw_masks; another one replaces it where the batch is a part of a batch
+# a function like draw_masks; another one replaces it where the batch is a part of a batch, or networks are stacked
 DrawMasks: TypeAlias = Callable[[TrainingConfig, Tensor, Tensor, Tensor, tf.DType], Masks | None]
 
 
@@ -59,7 +59,9 @@ def dropout_key(seed: int) -> Tensor:
     return tf.constant(philox_seed(Purpose.DROPOUT, seed)[0])
 
 
-def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor) -> tuple[State, Tensor]:
+def update(
+    config: TrainingConfig, state: State, images: Tensor, labels: Tensor, draw: DrawMasks | None = None
+) -> tuple[State, Tensor]:
     """Compute the gradients of a batch and descend.
 
     Args:
@@ -67,11 +69,12 @@ def update(config: TrainingConfig, state: State, images: Tensor, labels: Tensor)
         state: in float32, or in float64 for a check.
         images: uint8[n, inputs].
         labels: int[n], classes.
+        draw: replaces `draw_masks` where the masks are drawn already.
 
     Returns:
         the new state and the batch's mean loss before the update.
     """
-    gradients = batch_gradients(config, state, images, labels)
+    gradients = batch_gradients(config, state, images, labels, draw)
     factor = SCHEDULES[config.schedule](tf.cast(state.step, gradients.loss.dtype) / config.num_steps)
     return descend(config, state, gradients.layers, factor), gradients.loss
 
@@ -166,11 +169,14 @@ def compile_chunk(config: TrainingConfig) -> ChunkFunction:
     return compile_loop(partial(update, config))
 
 
-def compile_loop(one_update: Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]) -> ChunkFunction:
+def compile_loop(
+    one_update: Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]], loss_shape: tuple[int, ...] = ()
+) -> ChunkFunction:
     """Compile a loop over a chunk's batches.
 
     Args:
         one_update: (state, images uint8[n, inputs], labels int[n]) -> the new state and the batch's loss.
+        loss_shape: of that loss.
     """
 
     def run_chunk(state: Any, images: Tensor, labels: Tensor) -> tuple[Any, Tensor]:
@@ -183,7 +189,7 @@ def compile_loop(one_update: Callable[[Any, Tensor, Tensor], tuple[Any, Tensor]]
         def more(i: Tensor, *_: object) -> Tensor:
             return i < num_steps
 
-        start = tf.constant(0), state, tf.zeros([], tf.float32)
+        start = tf.constant(0), state, tf.zeros(loss_shape, tf.float32)
         _, state, total = tf.while_loop(more, one_step, start)
         return state, total / tf.cast(num_steps, tf.float32)
 

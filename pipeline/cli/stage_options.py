@@ -300,6 +300,11 @@ class TrainingOptions:
         ),
     ] = None
 
+    stack: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Networks of --seeds that one program trains, for a GPU; by default 1."),
+    ] = None
+
     def to_config(self, recipe: RecipeOptions) -> TrainingConfig:
         """Return the configuration of one run; raises BadUsage if the file or an option is not allowed."""
         [config] = self.to_configs(recipe, None)

@@ -50,15 +50,15 @@ def needed_bytes(config: TrainingConfig, on_cpu: bool) -> int:
     """Return a lower bound of the memory that training takes on this machine, in bytes.
 
     Counted are the parameters, the images of one batch and, on the CPU, the gradients, the velocity of momentum and the
-    values of every layer for one batch.
+    values of every layer for one batch, for each network of a stack.
     """
     image_bytes = config.batch_size * config.layers[0]  # uint8; on the CPU even if training is on a GPU
     num_parameters = sum(_parameter_counts(config))
     if not on_cpu:
-        return image_bytes + _FLOAT_BYTES * num_parameters
+        return config.stack * (image_bytes + _FLOAT_BYTES * num_parameters)
     num_copies = 3 if config.momentum else 2
     num_values = config.batch_size * sum(config.layers[1:])
-    return image_bytes + _FLOAT_BYTES * (num_copies * num_parameters + num_values)
+    return config.stack * (image_bytes + _FLOAT_BYTES * (num_copies * num_parameters + num_values))
 
 
 def gradient_check_bytes(config: TrainingConfig) -> int:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from model.errors import BackbeamError, BadUsage
-from model.fitting import Progress, Standing
+from model.fitting import Progress, Standing, TrainingStopped
 from model.lockstep import Lockstep, agreement
 from model.network import Parameters
 from model.recipes import TrainingConfig
@@ -25,10 +25,6 @@ from pipeline.train.run_record import CHECKPOINTS_NAME, TENSORBOARD_NAME
 from pipeline.train.run_settings import suggest_lower_rate
 
 Report: TypeAlias = Callable[[Progress, Parameters], object]
-
-
-class TrainingStopped(Exception):
-    """The run was stopped: the user interrupted, or a run beside it failed."""
 
 
 class TrainingDiverged(BadUsage):

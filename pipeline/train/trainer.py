@@ -3,7 +3,7 @@
 Training itself is `model.fitting.fit`; this module prepares its data, monitors it and handles its failures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import Progress as ProgressDisplay
 
-from model.batches import BatchPlan
+from model.batches import CHUNK_BYTES, BatchPlan
 from model.checkpoint import decode_parameters
 from model.errors import BadUsage, recover
 from model.examples import Examples, concatenate
@@ -24,6 +24,7 @@ from model.network import Parameters, load_layers
 from model.reading import SplitReader
 from model.recipes import TrainingConfig
 from model.replicas import Engine, explain
+from model.stacked import Stack
 from model.training import State
 from pipeline.processes import defer_signals
 from pipeline.progress import format_percent, show_message, training_progress
@@ -37,7 +38,7 @@ from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAM
 from pipeline.train.run_writer import write_run
 from pipeline.train.split_reader import copy_shards_locally, make_split_reader, read_first_examples, read_sample
 from pipeline.train.tensorboard import TensorBoardLog
-from pipeline.train.training_job import TrainingAttempt, TrainingJob
+from pipeline.train.training_job import TrainingAttempt, TrainingJob, group_attempts
 
 PRINT_EVERY = 1000  # steps, as in the article
 
@@ -51,7 +52,7 @@ class TrainingData(NamedTuple):
 
 
 def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: Engine, is_verified: bool = True) -> None:
-    """Train one run, or several that differ only in their seeds side by side, and write each.
+    """Train one run, or several that differ only in their seeds side by side or stacked, and write each.
 
     is_verified says whether this process has verified all shards; if not, it verifies each when it first reads it.
     A run that fails or is interrupted leaves a checkpoint of its last finished chunk, unless it diverged. Raises
@@ -62,12 +63,31 @@ def train_runs(job: TrainingJob, attempts: Sequence[TrainingAttempt], engine: En
     data = _load_data(job, is_verified, num_sampled)
     with training_progress() as bar:
 
-        def work(attempt: TrainingAttempt, stop: Event) -> None:
-            label = f"seed {attempt.config.seed}, " if len(attempts) > 1 else ""
-            with defer_signals(stop.set):
-                _train_one(job, attempt, engine, data, _progress_reporter(attempt, bar, label), stop)
+        def show_of(attempt: TrainingAttempt) -> Report:
+            return _progress_reporter(attempt, bar, f"seed {attempt.config.seed}, " if len(attempts) > 1 else "")
 
-        side_by_side(work, attempts, most=1 if engine.gpu else None)  # each has the split in the GPU's memory
+        for group in group_attempts(attempts):
+            _train_group(job, group, engine, data, show_of)
+
+
+def _train_group(
+    job: TrainingJob,
+    attempts: Sequence[TrainingAttempt],
+    engine: Engine,
+    data: TrainingData,
+    show_of: Callable[[TrainingAttempt], Report],
+) -> None:
+    """Train runs at once, each in a thread of its own; those of a stack meet at every chunk to train it together."""
+    num_stacked = attempts[0].config.stack
+    stack = Stack(engine.run_chunk, num_stacked, len(attempts)) if num_stacked > 1 else None
+
+    def work(attempt: TrainingAttempt, stop: Event) -> None:
+        own = engine._replace(run_chunk=stack.join(attempt.config.seed, stop)) if stack else engine
+        with defer_signals(stop.set):
+            _train_one(job, attempt, own, data, show_of(attempt), stop)
+
+    most = 1 if engine.gpu else None  # of programs: each has its chunks in the GPU's memory
+    side_by_side(work, attempts, num_stacked if stack else most)
 
 
 def _train_one(
@@ -165,6 +185,7 @@ def _fit(
         config.num_steps,
         spacing,
         config.window_mib * 2**20,
+        CHUNK_BYTES // config.stack,
         num_parts=config.num_replicas if config.own_shards else 1,
         early_steps=tuple(monitor.early_steps),
     )

@@ -1,6 +1,9 @@
 """What is to be trained: the job that the runs of a command share, and the attempt to train each run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from model.recipes import TrainingConfig
@@ -60,3 +63,16 @@ def prepare_attempt(job: TrainingJob, config: TrainingConfig, name: str | None =
     """Find the checkpoint that a run resumes from, without changing anything; raises as `find_newest_checkpoint`."""
     own_id = run_id(job.dataset.digest, config)
     return TrainingAttempt(own_id, config, find_newest_checkpoint(job.workspace / "runs" / own_id, config), name)
+
+
+def group_attempts(attempts: Sequence[TrainingAttempt]) -> list[Sequence[TrainingAttempt]]:
+    """Return the runs that are trained at once: all, or for each program of a stack those that fit it.
+
+    The networks of a stack are at the same step, so runs that were stopped at different steps are trained apart.
+    """
+    stack = attempts[0].config.stack
+    if stack == 1:
+        return [attempts]
+    in_order = sorted(attempts, key=attrgetter("first_step"))
+    by_step = [list(group) for _, group in groupby(in_order, attrgetter("first_step"))]
+    return [group[start : start + stack] for group in by_step for start in range(0, len(group), stack)]

@@ -18,11 +18,13 @@ import tensorflow as tf
 from model.batches import BatchPlan
 from model.devices import choose_precision, initialise_devices, step_flops
 from model.examples import Examples
+from model.lockstep import largest_difference
 from model.network import Layer
 from model.reading import SplitReader
 from model.recipes import find_recipe, override
 from model.replicas import start_engine
-from model.training import compile_loop, start_state, update
+from model.stacked import compile_stack
+from model.training import compile_chunk, compile_loop, start_state, update
 from tests.benchmarks.gpu_cases import draw_images, draw_positions, draw_start, find_cases, measure_seconds, print_row
 
 
@@ -79,39 +81,46 @@ def steps(arguments, device):
 
 
 def seeds(arguments, device):
-    """Time several seeds as one program over stacked parameters against one seed."""
+    """Time several seeds as one program over stacked parameters against one seed, and say how far they differ.
+
+    Beside it stands how far the network alone ends from where it ends if its first weights begin one float32 further:
+    as far as rounding can move it.
+    """
     images, labels = draw_images()
     for case in find_cases(arguments.only):
         config = config_of(case)
+        num_steps = min(case.steps, 200)
         for count in (1, 2, 8, 32):
-            num_steps = min(case.steps, 200)
-            positions = np.random.default_rng(4).integers(0, 60_000, (num_steps, count, case.batch))
+            positions = np.random.default_rng(4).integers(0, 60_000, (count, num_steps, case.batch))
+            run_stack = compile_stack(override(config, stack=count))
+            run_alone = compile_chunk(config)
             with tf.device(device):
-                chunk = tf.constant(images[positions]), tf.constant(labels[positions])
+                chunks = (
+                    [tf.constant(images[each]) for each in positions],
+                    [tf.constant(labels[each]) for each in positions],
+                )
                 starts = [start_state(override(config, seed=seed)) for seed in range(count)]
-                state = tf.nest.map_structure(lambda *parts: tf.stack(parts), *starts)
-
-                def each(state, x, y, config=config):
-                    return tf.vectorized_map(lambda each, config=config: update(config, *each), (state, x, y))
-
-                run_chunk = compile_loop(lambda s, x, y, f=each: mean_loss(f(s, x, y)))
                 begun = time.monotonic()
-                end, loss = run_chunk(state, *chunk)
-                float(loss)
+                ends, losses = run_stack(starts, *chunks)
+                float(losses[0])
                 compiled = time.monotonic() - begun
-                alone = compile_loop(partial(update, config))(starts[0], chunk[0][:, 0], chunk[1][:, 0])[0]
-                pairs = zip(tf.nest.flatten(alone.parameters), tf.nest.flatten(end.parameters), strict=True)
-                differs = max(float(tf.reduce_max(tf.abs(a - b[0]))) for a, b in pairs)
-                seconds = measure_seconds(lambda s=state, c=chunk, f=run_chunk: float(f(s, *c)[1])) / num_steps
+                alone, moved = (
+                    run_alone(start, chunks[0][0], chunks[1][0])[0] for start in (starts[0], _move(starts[0]))
+                )
+                seconds = measure_seconds(lambda s=starts, c=chunks, f=run_stack: float(f(s, *c)[1][0])) / num_steps
             print_row(
                 part="seeds", network=case.name, batch=case.batch, seeds=count, us_a_step=round(seconds * 1e6, 2),
-                first_call_seconds=round(compiled, 2), differs_from_alone=differs, steps=num_steps,
+                first_call_seconds=round(compiled, 2), steps=num_steps,
+                differs_from_alone=float(largest_difference(alone.parameters, ends[0].parameters)),
+                moved_by_rounding=float(largest_difference(alone.parameters, moved.parameters)),
             )  # fmt: skip
 
 
-def mean_loss(done):
-    """Return the state, and the mean of the seeds' losses."""
-    return done[0], tf.reduce_mean(done[1])
+def _move(start):
+    """Return a state whose weights of the first layer are each the next larger float32."""
+    first, *others = start.parameters
+    weights = tf.constant(np.nextafter(first.weights.numpy(), np.float32(np.inf)))
+    return start._replace(parameters=(first._replace(weights=weights), *others))
 
 
 def read_input(arguments, device):

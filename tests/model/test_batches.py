@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.batches import BatchPlan, aligned, chunk_lengths, make_chunks, make_chunks_on
+from model.batches import BatchPlan, GpuMemory, aligned, chunk_lengths, make_chunks, make_chunks_on
 from model.epochs import EpochOrder
 from model.errors import BadInput, CorruptArtefact, recover
 from model.examples import Examples
@@ -249,15 +249,35 @@ def test_chunks_hold_up_to_16_mib_and_are_of_one_length_where_the_steps_allow(pl
 def test_chunks_on_a_device_equal_those_in_memory(window_bytes, num_parts):
     plan = BatchPlan(3, 10, 400, 50, window_bytes, chunk_bytes=100_000, num_parts=num_parts)
     expected = whole_chunks([100, 200], plan, 13)
-    found = list(make_chunks_on("CPU:0", reader([100, 200], 1000), plan, 13))
+    found = list(make_chunks_on(GpuMemory("CPU:0"), reader([100, 200], 1000), plan, 13))
     for chunk, (images, labels) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(chunk[0], images)
         np.testing.assert_array_equal(chunk[1], labels)
 
 
+def test_runs_on_a_device_share_one_copy_of_the_split():
+    split = reader([100, 200], 1000)
+    read = []
+
+    def read_shard(number, images=None):
+        read.append(number)
+        return split.read_shard(number, images)
+
+    counted = replace(split, read_shard=read_shard)
+    gpu = GpuMemory("CPU:0")
+    plans = [BatchPlan(seed, 10, 60, 20) for seed in (1, 2, 3, 4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda plan: list(make_chunks_on(gpu, counted, plan)), plans))
+    assert read == [0, 1]
+    for plan, chunks in zip(plans, found, strict=True):
+        for chunk, (images, labels) in zip(chunks, whole_chunks([100, 200], plan, 0), strict=True):
+            np.testing.assert_array_equal(chunk[0], images)
+            np.testing.assert_array_equal(chunk[1], labels)
+
+
 def test_chunks_on_a_device_may_be_closed_by_another_thread():
     """As when a run of several in a pool of threads fails; a device's scope that is open still would be an error."""
-    chunks = make_chunks_on("CPU:0", reader([50], 1000), BatchPlan(1, 5, 10, 5))
+    chunks = make_chunks_on(GpuMemory("CPU:0"), reader([50], 1000), BatchPlan(1, 5, 10, 5))
     next(chunks)
     with ThreadPoolExecutor(1) as pool:
         pool.submit(chunks.close).result()

@@ -59,6 +59,7 @@ def test_recipe_equals_the_published_configuration(name):
         ("window_mib", [0, 2**30 + 1], [1, 2**30]),
         ("seed", [-1, 2**31], [0, 2**31 - 1]),
         ("num_replicas", [0, 3, 1025], [10]),  # of a batch of 10
+        ("stack", [0, 1025], [1, 1024]),
         ("step", ["magic"], ["autodiff"]),
     ],
 )
@@ -77,6 +78,11 @@ def test_values_up_to_a_limit_are_accepted_and_others_rejected_by_name(setting, 
         ({"num_replicas": 3}, "configuration: num_replicas 3 does not divide batch_size 10"),
         ({"step": "compare", "num_replicas": 2}, "configuration: the step compare works with one replica only"),
         ({"own_shards": True}, "configuration: own_shards needs several replicas, and num_replicas is 1"),
+        ({"stack": 4, "num_replicas": 2}, "configuration: stack 4 works with one replica only, and num_replicas is 2"),
+        (
+            {"stack": 4, "step": "compare"},
+            "configuration: stack 4 does not work with the step compare: choose manual or autodiff",
+        ),
         ({"dropout": 1.0}, "dropout: Input should be less than 1, found 1.0"),
         ({"batch_size": 0, "seed": -1}, "batch_size: Input should be greater than 0, found 0"),
         ({"momentun": 0.5}, f"no such setting: 'momentun' (did you mean 'momentum'?); there are: {SETTINGS}"),
@@ -114,6 +120,12 @@ def test_records_without_own_shards_are_of_one_order_of_the_split():
     assert override(ARTICLE, num_replicas=2).model_dump()["own_shards"] is True
     assert override(ARTICLE, num_replicas=2).digest != common.digest
     assert common.digest == "f74e5ce54eb27a8f483dad8ab4d8b33c6d77df15b1524d25c5e08771baf56557"
+
+
+def test_networks_alone_keep_the_digests_of_records_without_stack():
+    assert "stack" not in ARTICLE.model_dump()
+    assert override(ARTICLE, stack=1).digest == ARTICLE.digest
+    assert len({override(ARTICLE, stack=size).digest for size in (1, 2, 3)}) == 3
 
 
 @pytest.mark.parametrize("record", [ARTICLE, WARM_START], ids=["configuration", "warm start"])

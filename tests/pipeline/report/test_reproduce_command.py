@@ -15,6 +15,7 @@ CHANGES = (
     {},
     {"layers": (784, 12, 10), "step": "compare", "window_mib": 7, "weights_rate": 1e-05, "activation": "tanh"},
     {"num_epochs": 2.5, "batch_size": 16, "num_replicas": 2},
+    {"stack": 3},
 )
 
 

@@ -43,6 +43,11 @@ def test_memory_without_limits_is_that_of_the_machine_with_swap(machine):
     assert memory_bytes() == 6 * GIB
 
 
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_each_network_of_a_stack_needs_memory(on_cpu):
+    assert needed_bytes(override(LARGE, stack=8), on_cpu) == 8 * needed_bytes(LARGE, on_cpu)
+
+
 @pytest.mark.parametrize(
     ("groups", "limits"),
     [

@@ -111,11 +111,12 @@ def test_run_interrupted_three_times_gives_the_same_files(uninterrupted, workspa
     assert f"has a checkpoint of step {first}: the same command continues from it" in log
     assert not list(workspace.glob("runs/*/run.json"))
 
-    code, log = interrupt_training(signal.SIGINT, first + 6_000, workspace, *no_interval)
+    printed = first // 1000 * 1000  # a chunk of 100 steps later the run may have been asked to stop
+    code, log = interrupt_training(signal.SIGINT, printed + 6_000, workspace, *no_interval)
     assert code == 130, log
     assert f"continuing from the checkpoint of step {first}" in log
-    assert f"step {first + 1000:>6}:" in log
-    assert f"step {first:>6}:" not in log
+    assert f"step {printed + 1000:>6}:" in log
+    assert f"step {printed:>6}:" not in log
     second = steps(workspace)[-1]
     assert steps(workspace) == [first, second]
 
@@ -206,7 +207,7 @@ def test_tensorboard_log_continues_after_resume(workspace):
     [folder] = workspace.glob("runs/*/tensorboard")
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
     logged = {event.step for event in events.Tensors("accuracy of the first test examples")}
-    assert logged == set(range(0, 4001, 1000))
+    assert logged == set(range(0, 4001, 100))
 
 
 @pytest.mark.parametrize("arguments", [("--checkpoint-every", -1), ("--keep-checkpoints", 0)])
