@@ -5,12 +5,16 @@ Choosing is a pure function; TensorFlow is imported only to list and configure t
 
 import os
 import re
+from contextlib import suppress
 from itertools import pairwise
 from typing import NamedTuple
 
 from model.errors import BadUsage
 
 SMALL_STEP_FLOPS = 20_000_000
+_SINGLE_CORE_FLOPS = (
+    4_000_000  # XLA uses several cores from here on even if its flag says not to (3 to 6 million measured)
+)
 _THREADS_FLAG = "xla_cpu_multi_thread_eigen"
 # XLA times several kernels for each product on a GPU and keeps the fastest, so two processes may keep different ones.
 # Without that choice its own products in TensorFloat-32 take up to 8 times as long as cuBLAS's (docs/devices.md).
@@ -134,20 +138,34 @@ def _split_cpu(num_parts: int) -> None:
 
 
 def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:
-    """Restrict XLA's matrix products to one core if a step is too small to be distributed.
+    """Restrict a step's matrix products to one core if the step is too small to be distributed.
 
     Distributing a product costs XLA some microseconds: a step of a 784-30-10 network at batches of 10 took 26 us with
     all cores and 19 us with one (tests/benchmarks). How a product is split can change the order of its sums, so this
     is part of what decides a run's bits. XLA reads its flags once in a process, at the first compilation. A flag that
     the user has set is not changed.
 
+    Most products of larger batches go to a library within XLA (YNNPACK), which ignores the flag: at batches of 128 a
+    step took 273 us with two cores and 139 us with one, with the same bits. Only the number of TensorFlow's threads
+    restricts it, which is fixed as soon as TensorFlow has initialised its devices; later calls have no effect.
+
     Args:
         layers: sizes from inputs to outputs.
         batch_size: examples a step.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    if step_flops(layers, batch_size) < SMALL_STEP_FLOPS and _THREADS_FLAG not in flags:
+    flops = step_flops(layers, batch_size)
+    if flops < SMALL_STEP_FLOPS and _THREADS_FLAG not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --{_THREADS_FLAG}=false".strip()
+    if _SINGLE_CORE_FLOPS <= flops < SMALL_STEP_FLOPS:
+        _use_one_thread()
+
+
+def _use_one_thread() -> None:
+    import tensorflow as tf
+
+    with suppress(RuntimeError):  # the devices are initialised
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def step_flops(layers: tuple[int, ...], batch_size: int) -> int:

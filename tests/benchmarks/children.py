@@ -56,19 +56,22 @@ class Child:
 
 
 @contextmanager
-def child_of(title: str, module: str) -> Iterator[Child]:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (module,)) as pool:
+def child_of(title: str, module: str, config: TrainingConfig | None = None) -> Iterator[Child]:
+    """Start a peer's process; with a configuration it restricts its threads as `backbeam train` does for it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (module, config)) as pool:
         yield Child(title, pool)
 
 
 class Worker:
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, config: TrainingConfig | None) -> None:
         started = time.perf_counter()
         with quiet_imports():
             self._module = importlib.import_module(f"tests.benchmarks.peers.{module}")
             if "tensorflow" in sys.modules:
-                from model.devices import initialise_devices
+                from model.devices import choose_threads, initialise_devices
 
+                if config:
+                    choose_threads(config.layers, config.batch_size)
                 initialise_devices()
         self._import_seconds = time.perf_counter() - started
         self._trainer: Any = None
@@ -121,9 +124,9 @@ def _time(trainer: Any, num_chunks: int) -> Timed:
 _workers: list[Worker] = []  # of this process: the one that it is, or none
 
 
-def _start(module: str) -> None:
+def _start(module: str, config: TrainingConfig | None) -> None:
     os.environ.update(_ENVIRONMENT)
-    _workers.append(Worker(module))
+    _workers.append(Worker(module, config))
 
 
 def _call(what: str, arguments: tuple[Any, ...]) -> Any:

@@ -63,7 +63,10 @@ def measure_case(case: str, peers: dict[str, Peer], repeats: int, seconds: float
     data, images, labels = read_digits()
     able = {name: peer for name, peer in peers.items() if case in peer.cases}
     with ExitStack() as stack:
-        children = {name: stack.enter_context(child_of(peer.title, peer.module)) for name, peer in able.items()}
+        children = {
+            name: stack.enter_context(child_of(peer.title, peer.module, CASES[case] if peer.module == "ours" else None))
+            for name, peer in able.items()
+        }
         matmul = stack.enter_context(child_of("the large product", "matmul"))
         work = children[OURS].ask("make_work", CASES[case], images, labels)
         layers, batch_size = work.config.layers, work.config.batch_size

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from model import replicas
 from model.cluster import Cluster
-from model.devices import Devices, check_device, choose_devices, initialise_devices, step_flops
+from model.devices import Devices, check_device, choose_devices, choose_threads, initialise_devices, step_flops
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
 
@@ -133,3 +133,28 @@ def test_record_names_the_gpu_by_its_number_on_the_machine(fake_gpus, monkeypatc
 def test_flops_of_a_step_are_those_counted_by_hand():
     assert step_flops((784, 30, 10), 10) == 2 * 10 * (23_820 + 23_820 + 300)
     assert step_flops((5, 4), 3) == 2 * 3 * 40
+
+
+@pytest.mark.parametrize(
+    ("layers", "batch_size", "flags", "num_threads"),
+    [
+        ((784, 30, 10), 10, "--xla_cpu_multi_thread_eigen=false", []),  # its products stay on one core anyway
+        ((784, 30, 10), 128, "--xla_cpu_multi_thread_eigen=false", [1]),
+        ((784, 512, 512, 10), 128, "", []),
+    ],
+)
+def test_small_steps_are_restricted_to_one_core(layers, batch_size, flags, num_threads, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    chosen = []
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", chosen.append)
+    choose_threads(layers, batch_size)
+    assert (os.environ["XLA_FLAGS"], chosen) == (flags, num_threads)
+
+
+def test_threads_stay_as_they_are_once_devices_are_initialised(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
+    tf.config.list_logical_devices()
+    before = tf.config.threading.get_intra_op_parallelism_threads()
+    choose_threads((784, 30, 10), 128)
+    assert tf.config.threading.get_intra_op_parallelism_threads() == before
+    assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"

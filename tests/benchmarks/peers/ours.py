@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from model.devices import choose_threads
 from model.network import Layer
 from model.recipes import override
 from model.training import compile_chunk, start_state
@@ -17,7 +16,6 @@ from tests.benchmarks.cases import Work
 class Ours:
     def __init__(self, work: Work, step: str) -> None:
         config = override(work.config, step=step)
-        choose_threads(config.layers, config.batch_size)  # as the command does
         parameters = tuple(Layer(tf.constant(weights.T), tf.constant(biases)) for weights, biases in work.start)
         self._state = start_state(config)._replace(parameters=parameters)
         self._run_chunk = compile_chunk(config)
