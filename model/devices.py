@@ -12,9 +12,8 @@ from typing import NamedTuple
 from model.errors import BadUsage
 
 SMALL_STEP_FLOPS = 20_000_000
-_SINGLE_CORE_FLOPS = (
-    4_000_000  # XLA uses several cores from here on even if its flag says not to (3 to 6 million measured)
-)
+# XLA uses several cores from here on even if its flag says not to; measured: from 3 to 6 million
+_SINGLE_CORE_FLOPS = 4_000_000
 _THREADS_FLAG = "xla_cpu_multi_thread_eigen"
 # XLA times several kernels for each product on a GPU and keeps the fastest, so two processes may keep different ones.
 # Without that choice its own products in TensorFloat-32 take up to 8 times as long as cuBLAS's (docs/devices.md).
