@@ -6,6 +6,8 @@ number of workers or how the work is divided.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import sqrt
 from typing import Any
 
@@ -18,8 +20,8 @@ from model.order import Keys, order_keys
 from model.random_streams import Purpose, stream_key
 from pipeline.preprocess.manifest import Manifest, ShardInfo, SplitInfo
 from pipeline.sources.catalog import MAX_SHARDS, SPLITS
-from pipeline.storage.files import digest_of, read_with_crc
-from pipeline.storage.places import Place
+from pipeline.storage.files import check_equal, digest_of, read_into, read_or_none, size_or_none
+from pipeline.storage.places import Place, RemotePath
 
 FIRST_EXAMPLES = 1000  # the article counts correct predictions among the first 1,000 test digits
 
@@ -120,6 +122,36 @@ def summarize_shards(shards: tuple[ShardInfo, ...], num_pixels: int) -> SplitInf
     )
 
 
+class ShardMemory:
+    """Memory for the bytes of one shard after the other: the kernel would take longer to provide it for each.
+
+    Threads may share one object. Each reads into a piece of its own, of the size of its largest shard.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[Bytes] = []
+
+    @contextmanager
+    def read(self, path: Place, num_bytes: int) -> Iterator[Bytes]:
+        """Yield the content of a file, uint8[num_bytes], for the time of the context.
+
+        Raises CorruptArtefact if the file is missing or has another size.
+        """
+        if isinstance(path, RemotePath):
+            data = read_or_none(path)
+            check_equal(path, None if data is None else len(data), num_bytes, "bytes")
+            yield np.frombuffer(data or b"", np.uint8)
+            return
+        check_equal(path, size_or_none(path), num_bytes, "bytes")
+        piece = self._free.pop() if self._free else np.empty(0, np.uint8)
+        if len(piece) < num_bytes:
+            piece = np.empty(num_bytes, np.uint8)
+        content = piece[:num_bytes]
+        check_equal(path, read_into(path, content.data), num_bytes, "bytes")
+        yield content
+        self._free.append(piece)
+
+
 def read_shard(
     dataset: Place,
     manifest: Manifest,
@@ -127,16 +159,22 @@ def read_shard(
     shard: ShardInfo,
     images: Bytes | None = None,
     verified: bool = False,
+    memory: ShardMemory | None = None,
 ) -> Examples:
     """Read a shard of a data set; indices are those of this data set, not of the part that has the shard.
 
-    images is uint8[n, pixels], memory to decode into, if any. Of a shard whose digest this command has verified before,
-    only the CRC-32C is checked. Raises CorruptArtefact if the file does not match the manifest or a label is no class.
+    images is uint8[n, pixels], memory to decode into, if any; memory is for the file's bytes. Of a shard whose digest
+    this command has verified before, only the CRC-32C is checked. Raises CorruptArtefact if the file does not match the
+    manifest or a label is no class.
     """
-    folder = dataset.parent / manifest.id_of(shard)
-    # A CRC-32C detects accidental changes and takes a tenth of the time of the digest.
-    data = read_with_crc(folder / shard.name, shard.num_bytes, shard.crc32c) if verified else shard.read(folder)
-    examples = decode_shard(data, manifest, split, shard, images)
+    path = dataset.parent / manifest.id_of(shard) / shard.name
+    memory = memory or ShardMemory()
+    with memory.read(path, shard.num_bytes) as data:
+        if verified:  # a CRC-32C detects accidental changes and takes a tenth of the time of the digest
+            check_equal(path, google_crc32c.value(data), shard.crc32c, "CRC-32C")
+        else:
+            check_equal(path, digest_of(data.data), shard.sha256, "SHA-256")
+        examples = decode_shard(data, manifest, split, shard, images)
     largest = int(examples.labels.max(initial=0))
     if largest >= len(manifest.class_names):
         raise CorruptArtefact(f"{manifest.dataset_id}: an example has the label {largest}, which is no class")
@@ -151,7 +189,7 @@ def read_split(dataset: Place, manifest: Manifest, split: str) -> Examples:
 
 
 def decode_shard(
-    data: bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
+    data: bytes | Bytes, manifest: Manifest, split: str, shard: ShardInfo, images: Bytes | None = None
 ) -> Examples:
     """Decode the bytes of a shard, as `read_shard` does, but do not check them or the labels."""
     examples = decode(data, manifest.num_pixels, f"{manifest.id_of(shard)}/{shard.name}", images)

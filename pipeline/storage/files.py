@@ -10,10 +10,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
-
-import google_crc32c
 
 from model.errors import BadUsage, CorruptArtefact, EngineFailed, Locked, StorageFailed
 from pipeline.storage import local_disk
@@ -26,7 +24,6 @@ _REPAIR_HINT = (
     "`backbeam verify --repair` restores it; otherwise delete the folder of the data set or run that it belongs to, "
     "and run again"
 )
-_READ_BYTES = 2**20
 MAX_RECORD_BYTES = 2**26  # the manifest of 100,000 shards and ten classes has 56 MB
 _SPOOLED_BYTES = 2**28  # uploads up to this size are collected in memory, larger ones on the disk
 
@@ -46,7 +43,7 @@ def size_or_none(path: Place) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def open_binary(path: Place) -> BinaryIO:
+def open_binary(path: Place) -> BufferedReader:
     """Open a file for reading, without decompression."""
     return open_remote(path.uri) if isinstance(path, RemotePath) else path.open("rb")
 
@@ -75,18 +72,15 @@ def read_start(path: str, num_bytes: int) -> bytes:
     return data
 
 
-def digest_of(data: bytes) -> str:
+def digest_of(data: bytes | memoryview) -> str:
     """Return the SHA-256 of data, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_digest(path: Place) -> str:
     """Return the SHA-256 of a file, in hexadecimal; the file is read in pieces."""
-    digest = hashlib.sha256()
     with open_binary(path) as stream:
-        while chunk := stream.read(_READ_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_equal(path: Place, found: object, expected: object, what: str) -> None:
@@ -99,12 +93,13 @@ def check_equal(path: Place, found: object, expected: object, what: str) -> None
 
 def read_with_digest(path: Place, sha256: str) -> bytes:
     """Return the bytes of a file with a known digest; raises CorruptArtefact if it is missing or differs."""
-    data = _read_or_none(path)
+    data = read_or_none(path)
     check_equal(path, data if data is None else digest_of(data), sha256, "SHA-256")
     return data or b""
 
 
-def _read_or_none(path: Place) -> bytes | None:
+def read_or_none(path: Place) -> bytes | None:
+    """Return the bytes of a file; None if it does not exist."""
     if isinstance(path, Path) and not path.is_file():  # reading a pipe would block
         return None
     try:
@@ -121,15 +116,16 @@ def read_record_bytes(path: Place) -> bytes:
     return path.read_bytes()
 
 
-def read_with_crc(path: Place, num_bytes: int, crc32c: int) -> bytes:
-    """Return the bytes of a file whose SHA-256 was checked before; raises CorruptArtefact if it has changed since.
-
-    CRC-32C is enough to detect accidental changes, and faster.
-    """
-    data = _read_or_none(path)
-    check_equal(path, None if data is None else len(data), num_bytes, "bytes")
-    check_equal(path, google_crc32c.value(data), crc32c, "CRC-32C")
-    return data or b""
+def read_into(path: Path, memory: memoryview) -> int | None:
+    """Read a file on a disk into memory, as much as fits, and return the number of bytes; None if it does not exist."""
+    num_bytes = 0
+    try:
+        with path.open("rb", buffering=0) as stream:
+            while count := stream.readinto(memory[num_bytes:]):  # a system may read less than is asked for at a time
+                num_bytes += count
+    except FileNotFoundError:
+        return None
+    return num_bytes
 
 
 def write_atomically(path: Place, chunks: bytes | Iterable[bytes]) -> None:

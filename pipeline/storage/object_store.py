@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cache
 from importlib.util import find_spec
 from itertools import islice
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import obstore
 from obstore import exceptions
@@ -270,7 +270,7 @@ _OPENERS: dict[str, Callable[[str, dict[str, Any]], Any]] = {
 }
 
 
-def open_remote(uri: str) -> BinaryIO:
+def open_remote(uri: str) -> io.BufferedReader:
     """Open an object as a seekable stream; raises FileNotFoundError if it does not exist."""
     metadata = find_store(uri).head(uri)
     if metadata is None:

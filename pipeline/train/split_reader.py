@@ -8,7 +8,7 @@ from model.errors import CorruptArtefact
 from model.examples import Bytes, Examples, concatenate
 from model.reading import SplitReader
 from pipeline.preprocess.manifest import Manifest
-from pipeline.preprocess.shards import FIRST_EXAMPLES, read_shard
+from pipeline.preprocess.shards import FIRST_EXAMPLES, ShardMemory, read_shard
 from pipeline.storage.files import write_atomically
 from pipeline.storage.places import Place
 from pipeline.storage.workspace import local_folder_of
@@ -38,9 +38,10 @@ def make_split_reader(dataset: Place, manifest: Manifest, split: str, is_verifie
     """
     infos = manifest.splits[split].shards
     verified = set(range(len(infos))) if is_verified else set()
+    memory = ShardMemory()
 
     def read(number: int, images: Bytes | None = None) -> Examples:
-        examples = read_shard(dataset, manifest, split, infos[number], images, number in verified)
+        examples = read_shard(dataset, manifest, split, infos[number], images, number in verified, memory)
         verified.add(number)
         return examples
 

@@ -3,9 +3,11 @@ import pytest
 
 from model.errors import BadUsage, CorruptArtefact
 from model.examples import Examples
+from pipeline.preprocess import shards
 from pipeline.preprocess.manifest import Manifest, PreprocessConfig
 from pipeline.preprocess.shards import (
     MAX_MEAN_BYTES,
+    ShardMemory,
     check_size,
     choose_num_shards,
     default_num_shards,
@@ -18,6 +20,8 @@ from pipeline.preprocess.shards import (
     summarize_shards,
 )
 from pipeline.sources.catalog import MAX_SHARDS
+from pipeline.storage.files import remove_file, write_atomically
+from pipeline.storage.places import RemotePath
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,63 @@ def test_label_out_of_range_is_corrupt(verified, tmp_path):
     place, manifest, info = dataset_of(tmp_path, [0, 3, 1])
     with pytest.raises(CorruptArtefact, match=f"^{manifest.dataset_id}: an example has the label 3, which is no class"):
         read_shard(place, manifest, "train", info, verified=verified)
+
+
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_shard_that_changed_is_corrupt(is_remote, verified, tmp_path, memory):
+    place, manifest, info = dataset_of(tmp_path, [0, 2, 1])
+    shard = place / info.name
+    data = shard.read_bytes()
+    if is_remote:
+        place = RemotePath("memory://b/datasets") / manifest.dataset_id
+        shard = place / info.name
+    flipped = data[:40] + bytes([data[40] ^ 1]) + data[41:]
+    checksum = "CRC-32C" if verified else "SHA-256"
+    cases = [
+        (flipped, f"is corrupt: expected {info.crc32c if verified else info.sha256} {checksum}, found"),
+        (data[:-1], f"is corrupt: expected {len(data)} bytes, found {len(data) - 1}"),
+        (data + b"x", f"is corrupt: expected {len(data)} bytes, found {len(data) + 1}"),
+        (b"", f"is corrupt: expected {len(data)} bytes, found 0"),
+    ]
+    for content, message in cases:
+        write_atomically(shard, content)
+        with pytest.raises(CorruptArtefact, match=f"^{shard} {message}"):
+            read_shard(place, manifest, "train", info, verified=verified)
+    remove_file(shard)
+    with pytest.raises(CorruptArtefact, match=f"^{shard} is missing: expected {len(data)} bytes"):
+        read_shard(place, manifest, "train", info, verified=verified)
+    write_atomically(shard, data)
+    assert read_shard(place, manifest, "train", info, verified=verified).labels.tolist() == [0, 2, 1]
+
+
+def test_a_shard_that_is_cut_while_it_is_read_is_corrupt(tmp_path, monkeypatch):
+    place, manifest, info = dataset_of(tmp_path, [0, 2, 1])
+    monkeypatch.setattr(shards, "read_into", lambda *_: info.num_bytes - 1)
+    with pytest.raises(CorruptArtefact, match=f"expected {info.num_bytes} bytes, found {info.num_bytes - 1}"):
+        read_shard(place, manifest, "train", info)
+
+
+def test_examples_stay_when_the_memory_of_their_shard_is_used_again(tmp_path):
+    shared = ShardMemory()
+    for labels in ([0, 2, 1] * 5, [1], [2, 0] * 20):
+        place, manifest, info = dataset_of(tmp_path, labels)
+        found = read_shard(place, manifest, "train", info, memory=shared)
+        with shared.read(place / info.name, info.num_bytes) as content:
+            content[:] = 0
+        assert found.labels.tolist() == labels
+        np.testing.assert_array_equal(found.images, examples(labels).images)
+
+
+def test_threads_that_read_at_the_same_time_do_not_share_memory(tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_text(path.name)
+    shared = ShardMemory()
+    with shared.read(paths[0], 1) as first, shared.read(paths[1], 1) as second:
+        assert (first.tobytes(), second.tobytes()) == (b"a", b"b")
+    with shared.read(paths[2], 1) as third:
+        assert np.shares_memory(third, first) != np.shares_memory(third, second)
 
 
 @pytest.mark.parametrize("num_shards", [1, 3, MAX_SHARDS])
