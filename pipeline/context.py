@@ -113,7 +113,7 @@ def quiet_imports() -> Iterator[None]:
 def _without_keras() -> Iterator[None]:
     """Keep `import tensorflow` from importing Keras, which takes 0.3 s; with pandas and scikit-learn installed, 1.2 s.
 
-    Nothing here uses Keras. TensorFlow goes on if this import of it fails, and imports it when `tf.keras` is first used.
+    Nothing here uses Keras. TensorFlow goes on if this import of it fails, and it has `tf.keras` when that is used.
     """
     imported = "keras.src.optimizers" in sys.modules
     sys.modules.setdefault("keras.src.optimizers", None)  # type: ignore[arg-type]  # its import raises ImportError
