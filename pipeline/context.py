@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -48,6 +48,11 @@ class StageLog:
     seconds: dict[str, float] = field(default_factory=dict)  # by stage; "import" is that of TensorFlow and Beam
     skipped: list[str] = field(default_factory=list)  # stages whose result was complete
 
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add the durations of stages that another process has timed."""
+        for stage, duration in seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + duration
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the duration of the context to a stage."""
@@ -56,7 +61,7 @@ class StageLog:
             yield
         finally:
             seconds = time.monotonic() - started
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+            self.add({stage: seconds})
             show_event(f"{stage}: {seconds:.1f} s", "stage_timed", stage=stage, seconds=round(seconds, 3))
 
 
