@@ -28,21 +28,26 @@ HELP = "backbeam --help"
 
 
 def main(
-    data_dir: Annotated[
-        Path | None, typer.Option(help="The four files of MNIST; by default the embedded 5,000 digits.")
-    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Times, in turn.")] = 5,
     output: Output = Path("build/benchmarks/main_job.parquet"),
 ) -> None:
     """Time the whole job, the same job when all is done, --help, and the import of TensorFlow."""
-    source = ("--dataset", "mnist", "--data-dir", str(data_dir.absolute())) if data_dir else ()
     with errors_end("main_job"):
-        rows = [row for repeat in range(repeats) for row in measure(source, repeat)]
-        typer.echo("\n".join([describe_machine(), *table(rows), "", *parts(rows), save(output, rows)]))
+        rows = [row for repeat in range(repeats) for row in measure(repeat)]
+        heading = f"{find_mnist() or 'the embedded digits'}, {describe_machine()}"
+        typer.echo("\n".join([heading, *table(rows), "", *parts(rows), save(output, rows)]))
 
 
-def measure(source: tuple[str, ...], repeat: int) -> Iterator[Row]:
+def find_mnist() -> str | None:
+    """Return the folder with the four files of MNIST, if BACKBEAM_TEST_DATA names it."""
+    named = os.environ.get("BACKBEAM_TEST_DATA")
+    return str(Path(named).absolute() / "mnist") if named else None
+
+
+def measure(repeat: int) -> Iterator[Row]:
     """Run each command once, in a process of its own."""
+    mnist = find_mnist()
+    source = ("--dataset", "mnist", "--data-dir", mnist) if mnist else ()
     backbeam = str(Path(sys.executable).with_name("backbeam"))
     with tempfile.TemporaryDirectory(prefix="backbeam-benchmark-") as folder:
         run = (backbeam, "run", "--quiet", "--json", "--workspace", f"{folder}/workspace", *source)
