@@ -48,6 +48,7 @@ def light(monkeypatch):
     """Start processes that import `json` only; they find the tests by PYTHONPATH."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(training_process, "COMMAND", (sys.executable, "-c", SERVER, "json"))
+    monkeypatch.setattr(training_process, "sys", Mock(modules={}))  # other tests may have imported TensorFlow
 
 
 def call(function):
