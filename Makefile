@@ -63,6 +63,7 @@ bench: $(VENV)/installed-bench  ## how long a training step takes, ours and othe
 	@$(BIN)/python -m tests.benchmarks.steps
 
 bench-data: $(VENV)/installed  ## preprocessing and evaluation beside TensorFlow Datasets and others; 20 GB of disk
+	@$(BIN)/python -m tests.benchmarks.main_job
 	@$(BIN)/python -m tests.benchmarks.data
 	@$(BIN)/python -m tests.benchmarks.reading
 	@$(BIN)/python -m tests.benchmarks.csv_files

@@ -86,7 +86,7 @@ class Locked(BackbeamError):
 
 
 class EngineFailed(BackbeamError):
-    """The Beam engine ended in a state other than DONE, or a cluster lost a worker in training."""
+    """The Beam engine ended in a state other than DONE, or a process that trains ended before its work was done."""
 
     exit_code = 7
     worth_retrying = True

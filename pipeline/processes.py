@@ -92,13 +92,31 @@ def run_interruptible(work: Callable[[], T]) -> T:
 
 
 def _handle_signal(number: int, _: FrameType | None) -> None:
-    _state.received.append(number)
-    for ignored in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ignored, signal.SIG_IGN)  # a second signal would interrupt the removal of temporary files
+    _note_signal(number)
     kind = "Interrupted" if number == signal.SIGINT else "Terminated"
     message = f"{kind.lower()}; what was complete is kept"
     log_error(message)
     sys.stderr.write(f"{error_line(message, code=128 + number, kind=kind)}\n")
+    _stop(number)
+
+
+def stop_on_sigterm() -> None:
+    """Raise SystemExit on SIGTERM without a message, in a child that works for a command."""
+    signal.signal(signal.SIGTERM, _handle_sigterm)
+
+
+def _handle_sigterm(number: int, _: FrameType | None) -> None:
+    _note_signal(number)
+    _stop(number)
+
+
+def _note_signal(number: int) -> None:
+    _state.received.append(number)
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)  # a second signal would interrupt the removal of temporary files
+
+
+def _stop(number: int) -> None:
     if _state.request_stop:
         _state.request_stop()
     else:
@@ -118,17 +136,29 @@ def start_child(
 
 
 def end_with_parent(grace_seconds: float) -> None:
-    """End this process by SIGTERM, then SIGKILL, when its standard input is closed, as the parent's end does."""
+    """End this process when its standard input is closed, as the parent's end does.
+
+    It gets SIGTERM and, after so many seconds, SIGKILL; with 0 seconds SIGKILL at once.
+    """
     descriptor = sys.stdin.fileno()
 
     def wait_for_end() -> None:
         while os.read(descriptor, 2**10):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(grace_seconds)
+        if grace_seconds:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(grace_seconds)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait_for_end, name="end with parent", daemon=True).start()
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended, from its exit code or the negative number of a signal."""
+    if code < 0:
+        names = {each.value: each.name for each in signal.Signals}  # most real-time signals have none
+        return f"was killed by {names.get(-code, f'signal {-code}')}"
+    return f"ended with code {code} before its work was done"
 
 
 class CodeIdentity(NamedTuple):

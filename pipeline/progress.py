@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -65,18 +65,19 @@ _logger.addHandler(logging.NullHandler())  # without one, Python prints the warn
 
 
 @dataclass
-class _MessageSettings:
+class _Messages:
     """Where messages of this process go; shared by its threads."""
 
     quiet: bool = False
     as_json: bool = False  # whether each message is a JSON object on a line
     is_command: bool = True  # whether this process is a command of backbeam, or a worker of one
-    log: TextIO | None = None
+    log_file: Path | None = None
+    log: TextIO | None = None  # the log file, unless it could not be opened
     reported: set[str] = field(default_factory=set)  # the streams whose dropped messages have been reported
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while a line is written to the log file
 
 
-_settings = _MessageSettings()
+_settings = _Messages()
 
 
 def configure(quiet: bool = False, log_file: Path | None = None) -> None:
@@ -88,6 +89,7 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         _settings.log.close()
     _settings.log = None  # opening the new one may warn, or fail
     _settings.quiet = quiet
+    _settings.log_file = log_file
     _settings.reported.clear()
     try:
         _settings.log = open_messages(log_file) if log_file else None
@@ -105,6 +107,25 @@ def write_json_lines(as_json: bool) -> None:
 def writes_json_lines() -> bool:
     """Return whether messages are written as JSON."""
     return _settings.as_json
+
+
+class MessageSettings(NamedTuple):
+    """What another process needs to write messages where this one does; see `configure` and `write_json_lines`."""
+
+    quiet: bool
+    log_file: Path | None
+    as_json: bool
+
+
+def message_settings() -> MessageSettings:
+    """Return the settings of this process."""
+    return MessageSettings(_settings.quiet, _settings.log_file, _settings.as_json)
+
+
+def use_message_settings(settings: MessageSettings) -> None:
+    """Use the settings of another process; raises as `configure`."""
+    configure(settings.quiet, settings.log_file)
+    write_json_lines(settings.as_json)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pipeline.preprocess.validation_config import CheckSettings, ValidationRecor
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.run_record import RunRecord
 from pipeline.train.stage import train_stage
+from pipeline.train.training_process import TrainingProcess
 
 if TYPE_CHECKING:
     from pipeline.evaluate.slice_config import Slicings  # imports NumPy
@@ -63,8 +64,12 @@ class ValidatedDataset:
     validation: ValidationRecord
 
 
-def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResult:
+def run_job(
+    context: StageContext, config: JobConfig, log: StageLog, trainer: TrainingProcess | None = None
+) -> JobResult:
     """Run all stages, skipping those whose result is complete; this process must hold the lock of the workspace.
+
+    `trainer` is the process to train in; None for this one.
 
     Raises:
         BadUsage: options conflict with each other or with the sources.
@@ -77,7 +82,9 @@ def run_job(context: StageContext, config: JobConfig, log: StageLog) -> JobResul
     dataset = preprocess_stage(context, config.dataset, log)
     validation = validate_stage(context, dataset, config.checks, baseline, log)
     check_table_sizes(dataset.manifest)  # before training, which may take hours
-    runs = train_stage(context, dataset, config.training, config.tensorboard, config.checkpoints, log, config.names)
+    runs = train_stage(
+        context, dataset, config.training, config.tensorboard, config.checkpoints, log, config.names, trainer=trainer
+    )
     evaluations = evaluate_stage(context, dataset, runs, config.slicings, log)
     pairs = zip(runs, evaluations, strict=True)
     problems = [find_learning_problems(context.workspace, run, evaluation) for run, evaluation in pairs]

@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
 from model.errors import EngineFailed
-from pipeline.processes import code_identity, end_with_parent, start_child
+from pipeline.processes import code_identity, describe_exit, end_with_parent, start_child
 
 FORKS = sys.platform == "linux"
 COMMAND = (sys.executable, "-m", "pipeline.worker_server")
@@ -179,7 +179,7 @@ def close_server() -> None:
 
 def worker_error(code: int) -> EngineFailed:
     """Return the error for a worker process that ended with an exit code, or with the negative number of a signal."""
-    return EngineFailed(f"the engine failed: a worker process {_describe_exit(code)}")
+    return EngineFailed(f"the engine failed: a worker process {describe_exit(code)}")
 
 
 def _find_server(modules: Sequence[str] = ()) -> WorkerServer:
@@ -192,13 +192,6 @@ def _find_server(modules: Sequence[str] = ()) -> WorkerServer:
 def _close_server() -> None:
     while _started:
         _started.pop().close()
-
-
-def _describe_exit(code: int) -> str:
-    if code < 0:
-        names = {each.value: each.name for each in signal.Signals}  # most real-time signals have none
-        return f"was killed by {names.get(-code, f'signal {-code}')}"
-    return f"ended with code {code} before its work was done"
 
 
 class _ForkServer:

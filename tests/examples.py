@@ -4,12 +4,13 @@ import struct
 
 import google_crc32c
 
-from pipeline.sources.tfrecord_format import _example_type, mask_checksum
+from pipeline.sources.example_message import example_type
+from pipeline.sources.tfrecord_format import mask_checksum
 
 
 def example(image, label, names=("image/encoded", "image/class/label"), **more) -> bytes:
     """Serialize features: bytes, text, integers, floats, or lists of them."""
-    message = _example_type()()
+    message = example_type()()
     for name, value in {names[0]: image, names[1]: label, **more}.items():
         values = value if isinstance(value, list) else [value]
         values = [each.encode() if isinstance(each, str) else each for each in values]

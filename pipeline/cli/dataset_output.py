@@ -1,6 +1,6 @@
 """The text and JSON that `backbeam preprocess`, `validate` and `inspect` print."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.output import CommandOutput, OutputPart, Sheet
 from pipeline.context import StageLog
@@ -8,8 +8,10 @@ from pipeline.preprocess.dataset import Dataset
 from pipeline.preprocess.manifest import Manifest
 from pipeline.preprocess.validation_config import ValidationRecord, table_folder
 from pipeline.progress import format_percent
-from pipeline.report.dataset_inspection import Inspection
 from pipeline.storage.places import Place
+
+if TYPE_CHECKING:
+    from pipeline.report.dataset_inspection import Inspection  # imports Pillow
 
 
 def build_dataset_output(
@@ -41,7 +43,7 @@ def _format_rejected(manifest: Manifest) -> str:
     return f"{manifest.num_rejected:,} rejected{share}"
 
 
-def build_inspection_output(workspace: Place, inspection: Inspection) -> CommandOutput:
+def build_inspection_output(workspace: Place, inspection: "Inspection") -> CommandOutput:
     """Return the statistics of a data set, its validation (null if there is none), and the path of the sheet."""
     manifest = inspection.dataset.manifest
     record = inspection.validation
@@ -71,7 +73,7 @@ def _build_splits_sheet(statistics: dict[str, Any]) -> Sheet:
     return Sheet(("split", "#examples", "#shards", "#pixel mean", "#pixel std"), rows)
 
 
-def _build_classes_sheet(inspection: Inspection) -> Sheet:
+def _build_classes_sheet(inspection: "Inspection") -> Sheet:
     splits = inspection.statistics
     rows = []
     for label, name in enumerate(inspection.dataset.manifest.class_names):

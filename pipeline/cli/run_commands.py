@@ -42,6 +42,7 @@ def run(
     from pipeline.cli.run_output import build_job_output, suggest_next_steps
     from pipeline.schedule.metrics_file import MetricsFile, describe_job
     from pipeline.stages import JobConfig, run_job
+    from pipeline.train.training_process import open_training_process
 
     process.configure_messages()
     log = StageLog()
@@ -60,8 +61,8 @@ def run(
             writes_seeds=seeds is not None,
         )
         stage_context = command_setup.set_up_training(context, workspace, configs[0], tensorboard, device, workers)
-        with process.lock(workspace):
-            job = run_job(stage_context, config, log)
+        with process.lock(workspace), open_training_process(workspace) as trainer:
+            job = run_job(stage_context, config, log, trainer)
             samples = describe_job(workspace, job, log) if metrics_file else []
     metrics.record_success(samples)
     result, parts = build_job_output(workspace, job, job.seeds, log)

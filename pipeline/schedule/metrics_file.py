@@ -17,13 +17,13 @@ from pipeline.message_lines import escape_surrogates
 from pipeline.preprocess.manifest import Manifest
 from pipeline.processes import received_signals
 from pipeline.progress import warn
-from pipeline.registry.history import Champion, load_history
 from pipeline.storage.files import write_without_lock
 from pipeline.storage.places import Place
 from pipeline.train.run_record import RUN_NAME, RunRecord, load_run
 
 if TYPE_CHECKING:
     from pipeline.maintenance.deletion import DeletionResult
+    from pipeline.registry.history import Champion  # imports pyarrow.compute
     from pipeline.registry.retrain import RetrainResult
     from pipeline.stages import JobResult
 
@@ -159,6 +159,8 @@ def _exit_code_of(problem: BaseException) -> int:
 
 def describe_job(workspace: Place, job: "JobResult", log: StageLog) -> list[Sample]:
     """Return the figures of a job: those of its first run. Raises CorruptArtefact if the history is corrupt."""
+    from pipeline.registry.history import load_history
+
     champion = load_history(workspace).champion
     return _describe(job.dataset.manifest, job.runs[0], job.evaluations[0], champion, log)
 
@@ -167,7 +169,7 @@ def _describe(
     manifest: Manifest,
     run: RunRecord | None,
     evaluation: EvaluationRecord | None,
-    champion: Champion | None,
+    champion: "Champion | None",
     log: StageLog,
 ) -> list[Sample]:
     samples = [Sample("backbeam_stage_seconds", seconds, {"stage": stage}) for stage, seconds in log.seconds.items()]

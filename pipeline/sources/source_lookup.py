@@ -24,7 +24,6 @@ from pipeline.sources.catalog import (
 )
 from pipeline.sources.class_order import order_classes
 from pipeline.sources.csv_files import CSV, holds_undivided_csv
-from pipeline.sources.download import download_file
 from pipeline.sources.found_layout import MAX_ENTRIES, describe_found
 from pipeline.sources.git_lfs import refuse_pointer
 from pipeline.sources.idx_files import find_file, find_idx_files, splits_off_prefix
@@ -164,6 +163,8 @@ def _dataset_name(place: str) -> str:
 
 def _from_cache(dataset: str, known: KnownDataset, folder: Path) -> Iterator[Place]:
     """Yield the four files; download those that are missing, or gzipped and damaged."""
+    from pipeline.sources.download import download_file  # imports requests
+
     for name, digest in zip(FILE_NAMES, known.gzip_digests, strict=True):
         file = find_file(folder, name)
         # Decompressed files were put there by the user. The scan checks their content.

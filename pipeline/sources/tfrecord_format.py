@@ -4,16 +4,12 @@ TensorFlow itself ends the process for a record of 2**40 bytes, so lengths are c
 """
 
 from collections.abc import Iterator
-from functools import cache
 from os import SEEK_CUR
 from struct import Struct
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import google_crc32c
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
-from google.protobuf.message_factory import GetMessageClass
 
 from model.errors import BadInput
 
@@ -102,8 +98,10 @@ def mask_checksum(checksum: int) -> int:
 
 def parse_example(payload: bytes, name: str) -> dict[str, Values]:
     """Return the values of each feature of an Example; raises BadInput if it is none."""
+    from pipeline.sources.example_message import example_type  # protobuf's descriptors are slow to import
+
     try:
-        example: Any = _example_type().FromString(payload)
+        example: Any = example_type().FromString(payload)
     except DecodeError:
         raise BadInput(f"{name}: no tf.train.Example") from None
     found = dict[str, Values]()
@@ -111,34 +109,3 @@ def parse_example(payload: bytes, name: str) -> dict[str, Values]:
         kind = feature.WhichOneof("kind")
         found[key] = list(getattr(feature, kind).value) if kind else list[int]()
     return found
-
-
-@cache
-def _example_type() -> Any:
-    """Describe the messages of tensorflow/core/example/{example,feature}.proto to protobuf."""
-    file = FileDescriptorProto(name="backbeam/example.proto", package="backbeam", syntax="proto3")
-    kinds = FieldDescriptorProto
-    for name, kind in (("BytesList", "TYPE_BYTES"), ("FloatList", "TYPE_FLOAT"), ("Int64List", "TYPE_INT64")):
-        _add_field(file.message_type.add(name=name), "value", 1, kind, label=kinds.LABEL_REPEATED)
-    feature = file.message_type.add(name="Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, name in enumerate(("BytesList", "FloatList", "Int64List"), 1):
-        key = name.replace("List", "_list").lower()
-        _add_field(feature, key, number, "TYPE_MESSAGE", type_name=f".backbeam.{name}", oneof_index=0)
-    features = file.message_type.add(name="Features")
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    _add_field(entry, "key", 1, "TYPE_STRING")
-    _add_field(entry, "value", 2, "TYPE_MESSAGE", type_name=".backbeam.Feature")
-    entries = ".backbeam.Features.FeatureEntry"
-    _add_field(features, "feature", 1, "TYPE_MESSAGE", type_name=entries, label=kinds.LABEL_REPEATED)
-    example = file.message_type.add(name="Example")
-    _add_field(example, "features", 1, "TYPE_MESSAGE", type_name=".backbeam.Features")
-    pool = DescriptorPool()
-    pool.Add(file)
-    return GetMessageClass(pool.FindMessageTypeByName("backbeam.Example"))
-
-
-def _add_field(message: Any, name: str, number: int, kind: str, **options: Any) -> None:
-    options.setdefault("label", FieldDescriptorProto.LABEL_OPTIONAL)
-    message.field.add(name=name, number=number, type=getattr(FieldDescriptorProto, kind), **options)

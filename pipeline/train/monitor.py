@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from model.errors import BackbeamError, BadUsage
+from model.errors import BackbeamError
 from model.fitting import Progress, Standing, TrainingStopped
 from model.lockstep import Lockstep, agreement
 from model.network import Parameters
@@ -19,22 +19,12 @@ from pipeline.storage.files import remove_tree, remove_tree_except, suppress_sto
 from pipeline.storage.places import Place
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot
+from pipeline.train.divergence import TrainingDiverged
 from pipeline.train.early_parameters import round_to_halves
 from pipeline.train.layer_statistics import LayerMeter
 from pipeline.train.run_record import CHECKPOINTS_NAME, TENSORBOARD_NAME
-from pipeline.train.run_settings import suggest_lower_rate
 
 Report: TypeAlias = Callable[[Progress, Parameters], object]
-
-
-class TrainingDiverged(BadUsage):
-    """The loss or a parameter of a run became infinite or NaN."""
-
-    def __init__(self, config: TrainingConfig, problem: str) -> None:
-        rates = f"weights_rate {config.weights_rate:g} and biases_rate {config.biases_rate:g}"
-        super().__init__(
-            f"training with seed {config.seed} diverged: {problem}; lower {rates}, such as {suggest_lower_rate(config)}"
-        )
 
 
 @dataclass
@@ -61,7 +51,7 @@ class TrainingMonitor:
     def report(self, point: Progress, parameters: Parameters) -> None:
         """Add a point to the learning curve; raises TrainingDiverged if its loss is infinite or NaN."""
         if point.step and not isfinite(point.loss):  # the loss at step 0 is NaN: no batch was seen yet
-            raise TrainingDiverged(self.config, f"the loss is {point.loss} at step {point.step}")
+            raise TrainingDiverged.of(self.config, f"the loss is {point.loss} at step {point.step}")
         self.curve.append(point)
         if self.meter and self.meter.is_due(point.step):
             self.layers.extend(self.meter.measure(point.step, parameters))

@@ -4,7 +4,8 @@ TensorFlow takes seconds to import, so it is imported only when there is a run t
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from model.cluster import VARIABLE, read_cluster
@@ -19,6 +20,7 @@ from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.memory_check import check_memory
 from pipeline.train.run_names import check_names_are_free, rename_run
 from pipeline.train.run_record import CHECKPOINTS_NAME, RUN_NAME, TENSORBOARD_NAME, RunRecord, check_run, run_id
+from pipeline.train.training_process import TrainingProcess
 
 
 def train_stage(
@@ -30,6 +32,7 @@ def train_stage(
     log: StageLog,
     names: Sequence[str] = (),
     like: RunRecord | None = None,
+    trainer: TrainingProcess | None = None,
 ) -> list[RunRecord]:
     """Train the runs that are missing, side by side if they are several, and check all; return their records.
 
@@ -38,7 +41,7 @@ def train_stage(
     `names` has a name for each run, or none; a complete run that has another name is renamed.
     With tensorboard, a run that was trained without a log gets one, if the workspace is on a disk.
     `like` is a record of the same run by which to choose the learning curve's points and the early steps whose
-    parameters are kept; None to choose them by the configuration.
+    parameters are kept; None to choose them by the configuration. `trainer` is the process to train in; None for this.
 
     Raises:
         BadUsage: the network does not fit the memory or the data set, TensorBoard is not installed, or another run has
@@ -56,7 +59,11 @@ def train_stage(
 
     def build() -> None:
         check_memory(missing[0], context.device)  # again: now the sizes of the data set are known
-        _train(context, dataset, missing, tensorboard, policy, log, name_of, like)
+        train = partial(_train, context, dataset, missing, tensorboard, policy, name_of=name_of, like=like)
+        if trainer and _is_ready(trainer, log):
+            log.add(trainer.call(partial(_time_stages, train)))
+        else:
+            train(log=log)
 
     def check() -> list[RunRecord]:
         for folder in folders:
@@ -67,6 +74,18 @@ def train_stage(
         return [rename_run(context.workspace, run, name_of.get(run.run_id)) for run in records]
 
     return run_unless_complete("train", not missing, build, check, context, log)
+
+
+def _is_ready(trainer: TrainingProcess, log: StageLog) -> bool:
+    with log.timed("import"):
+        return trainer.wait_until_ready()
+
+
+def _time_stages(work: Callable[..., None]) -> dict[str, float]:
+    """Call a function that takes a log, and return the durations in it."""
+    log = StageLog()
+    work(log=log)
+    return log.seconds
 
 
 def train_as_worker_stage(context: StageContext, dataset: Dataset, config: TrainingConfig, log: StageLog) -> str:

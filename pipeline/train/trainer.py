@@ -32,8 +32,9 @@ from pipeline.storage.files import make_empty_folder, read_with_digest, remove_t
 from pipeline.storage.places import Place
 from pipeline.storage.tables import EVALUATION_TABLES, TRAINING_TABLES, replace_tables
 from pipeline.train.checkpoints import remove_unusable_files, resume_from, write_checkpoint
+from pipeline.train.divergence import TrainingDiverged
 from pipeline.train.layer_statistics import MOST_MEASURED, LayerMeter
-from pipeline.train.monitor import Report, TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
+from pipeline.train.monitor import Report, TrainingMonitor, keep_resumable_on_failure
 from pipeline.train.run_record import CHECKPOINTS_NAME, PARAMETERS_NAME, RUN_NAME, TENSORBOARD_NAME
 from pipeline.train.run_writer import write_run
 from pipeline.train.split_reader import copy_shards_locally, make_split_reader, read_first_examples, read_sample
@@ -198,7 +199,7 @@ def _fit(
         raise recover(problem) or explain(problem, config) or problem from problem
     # The last reported loss is from before the last update, so it can be finite where the parameters are not.
     if not all(np.isfinite(part).all() for layer in end.state.parameters for part in layer):
-        raise TrainingDiverged(config, "parameters are infinite or NaN after the last step")
+        raise TrainingDiverged.of(config, "parameters are infinite or NaN after the last step")
     return end
 
 

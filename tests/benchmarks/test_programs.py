@@ -54,6 +54,18 @@ def test_pictures(tmp_path):
 
 
 @pytest.mark.thorough
+def test_main_job(tmp_path):
+    printed, rows = run_program("main_job", tmp_path, "what, seconds > 0, stages like '%train%'", "--repeats", 1)
+    assert rows == [
+        ("import tensorflow", True, False),
+        ("backbeam run, in a new workspace", True, True),
+        ("the same again, all done", True, True),
+        ("backbeam --help", True, False),
+    ]
+    assert re.search(r"the fastest run: .*train \d+\.\d\d s.*, the rest \d", printed)
+
+
+@pytest.mark.thorough
 def test_driver(tmp_path):
     options = ("--blocks", "2,5", "--folder", tmp_path)
     printed, rows = run_program("driver", tmp_path, "num_blocks, len(worker_bytes), driver_bytes > 0", *options)

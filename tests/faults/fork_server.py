@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -69,7 +70,9 @@ def serve() -> None:
     from pipeline.cli.main import main
     from tests.earlier_formats import install_readers
 
-    install_readers(pytest.MonkeyPatch())  # for `migrate`
+    patch = pytest.MonkeyPatch()
+    install_readers(patch)  # for `migrate`
+    patch.setattr("pipeline.train.training_process.TrainingProcess", Mock(side_effect=OSError))  # has no failpoint
 
     gc.freeze()  # garbage collection in forks would copy the pages of all imported objects
     for line in sys.stdin:

@@ -1,3 +1,5 @@
+import gc
+import importlib
 import os
 import sys
 import threading
@@ -5,8 +7,8 @@ import threading
 import pytest
 
 from model.errors import EngineFailed
-from pipeline.context import capture_engine_messages
-from pipeline.progress import show_message
+from pipeline.context import capture_engine_messages, quiet_imports
+from pipeline.progress import messages_of_program, show_message
 
 
 @pytest.fixture
@@ -81,3 +83,37 @@ def test_the_log_of_an_earlier_job_is_deleted_where_the_disk_may_be_written(is_w
     with capture_engine_messages(log):
         pass
     assert log.exists() is not is_writable
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """Packages without code, of which none is imported: `keras` and one of the test's own."""
+    for name in ("keras/src/optimizers", "quickly_imported"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("keras", "keras.src", "keras.src.optimizers", "quickly_imported"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that it is as before after the test
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_tensorflow_is_imported_without_keras_which_can_be_imported_later(modules):
+    with quiet_imports(), pytest.raises(ImportError):
+        importlib.import_module("keras.src.optimizers")  # as TensorFlow does, which goes on without it
+    assert "keras" not in sys.modules
+    importlib.import_module("keras.src.optimizers")
+
+
+def test_a_program_that_imports_backbeam_has_keras(modules):
+    with messages_of_program(verbose=False), quiet_imports():
+        importlib.import_module("keras.src.optimizers")
+
+
+def test_garbage_is_collected_again_after_imports_but_for_what_they_made(modules):
+    num_frozen = gc.get_freeze_count()
+    with quiet_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == num_frozen
+    with quiet_imports():
+        importlib.import_module("quickly_imported")
+    assert gc.get_freeze_count() > num_frozen

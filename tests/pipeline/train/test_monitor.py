@@ -15,8 +15,9 @@ from model.lockstep import begin
 from model.recipes import RECIPES, fit_to_data, override
 from pipeline.train.checkpoint_policy import CheckpointPolicy
 from pipeline.train.checkpoints import Snapshot, find_newest_checkpoint, resume_from, write_checkpoint
+from pipeline.train.divergence import TrainingDiverged
 from pipeline.train.layer_statistics import LayerMeter
-from pipeline.train.monitor import TrainingDiverged, TrainingMonitor, keep_resumable_on_failure
+from pipeline.train.monitor import TrainingMonitor, keep_resumable_on_failure
 
 CONFIG = override(fit_to_data(RECIPES["modern"].config, 20, 3, 60), layers=(20, 8, 3), num_steps=1000)
 
