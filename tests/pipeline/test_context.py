@@ -61,6 +61,8 @@ def test_the_log_has_the_whole_error_and_what_workers_in_threads_write(engine_th
     written = log.read_text()
     assert written == "RuntimeError: a trace\nof many\nlines\ntraceback of a worker\na native library\n"
     assert "traceback" not in capfd.readouterr().err
+    engine_thread.may_end.set()  # now, as pytest would report its error in the test that runs a minute later
+    engine_thread.join()
 
 
 def test_the_log_has_the_error_of_an_engine_that_writes_nothing(tmp_path):

@@ -57,6 +57,7 @@ def test_run_of_a_stack_has_the_bytes_that_it_has_without_the_others(stacked, pr
     assert reproduced.code == 0, reproduced.out
 
 
+@pytest.mark.thorough
 def test_batches_that_are_gathered_on_a_gpu_give_the_same_bytes(stacked, prepared, tmp_path, monkeypatch):
     """The CPU stands for the GPU: its memory holds the split once."""
     workspace = shutil.copytree(prepared, tmp_path / "ws")
@@ -66,6 +67,7 @@ def test_batches_that_are_gathered_on_a_gpu_give_the_same_bytes(stacked, prepare
     assert records(workspace) == records(stacked)
 
 
+@pytest.mark.thorough
 def test_missing_runs_are_trained_to_the_same_bytes(stacked, tmp_path):
     workspace = shutil.copytree(stacked, tmp_path / "ws")
     for path in workspace.glob("runs/*/run.json"):
@@ -79,7 +81,7 @@ def test_missing_runs_are_trained_to_the_same_bytes(stacked, tmp_path):
     ("failing", "steps"),
     [
         ({1, 2, 3}, [200, 200, 200]),
-        ({2}, [200, 300, 300]),  # trained apart then
+        pytest.param({2}, [200, 300, 300], marks=pytest.mark.thorough),  # trained apart then
     ],
     ids=["same step", "other steps"],
 )
