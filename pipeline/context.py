@@ -126,7 +126,7 @@ def _without_keras() -> Iterator[None]:
         yield
     finally:
         if not imported:
-            del sys.modules["keras.src.optimizers"]
+            sys.modules.pop("keras.src.optimizers", None)  # another thread may have removed it
 
 
 @contextmanager

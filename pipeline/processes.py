@@ -96,8 +96,15 @@ def _handle_signal(number: int, _: FrameType | None) -> None:
     kind = "Interrupted" if number == signal.SIGINT else "Terminated"
     message = f"{kind.lower()}; what was complete is kept"
     log_error(message)
+    restore_terminal()
     sys.stderr.write(f"{error_line(message, code=128 + number, kind=kind)}\n")
     _stop(number)
+
+
+def restore_terminal() -> None:
+    """Clear the line of a terminal, and show its cursor: another process may draw a progress bar there."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[2K\x1b[?25h")
 
 
 def stop_on_sigterm() -> None:

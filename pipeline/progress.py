@@ -71,8 +71,7 @@ class _Messages:
     quiet: bool = False
     as_json: bool = False  # whether each message is a JSON object on a line
     is_command: bool = True  # whether this process is a command of backbeam, or a worker of one
-    log_file: Path | None = None
-    log: TextIO | None = None  # the log file, unless it could not be opened
+    log: TextIO | None = None
     reported: set[str] = field(default_factory=set)  # the streams whose dropped messages have been reported
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while a line is written to the log file
 
@@ -89,7 +88,6 @@ def configure(quiet: bool = False, log_file: Path | None = None) -> None:
         _settings.log.close()
     _settings.log = None  # opening the new one may warn, or fail
     _settings.quiet = quiet
-    _settings.log_file = log_file
     _settings.reported.clear()
     try:
         _settings.log = open_messages(log_file) if log_file else None
@@ -109,22 +107,26 @@ def writes_json_lines() -> bool:
     return _settings.as_json
 
 
+def writes_log_file() -> bool:
+    """Return whether messages are written to a file too."""
+    return _settings.log is not None
+
+
 class MessageSettings(NamedTuple):
-    """What another process needs to write messages where this one does; see `configure` and `write_json_lines`."""
+    """What another process needs to write messages as this one does, which has no log file."""
 
     quiet: bool
-    log_file: Path | None
     as_json: bool
 
 
 def message_settings() -> MessageSettings:
     """Return the settings of this process."""
-    return MessageSettings(_settings.quiet, _settings.log_file, _settings.as_json)
+    return MessageSettings(_settings.quiet, _settings.as_json)
 
 
 def use_message_settings(settings: MessageSettings) -> None:
-    """Use the settings of another process; raises as `configure`."""
-    configure(settings.quiet, settings.log_file)
+    """Use the settings of another process."""
+    configure(settings.quiet)
     write_json_lines(settings.as_json)
 
 

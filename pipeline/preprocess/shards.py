@@ -143,7 +143,10 @@ class ShardMemory:
             yield np.frombuffer(data or b"", np.uint8)
             return
         check_equal(path, size_or_none(path), num_bytes, "bytes")
-        piece = self._free.pop() if self._free else np.empty(0, np.uint8)
+        try:
+            piece = self._free.pop()
+        except IndexError:
+            piece = np.empty(num_bytes, np.uint8)
         if len(piece) < num_bytes:
             piece = np.empty(num_bytes, np.uint8)
         content = piece[:num_bytes]

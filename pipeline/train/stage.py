@@ -78,7 +78,10 @@ def train_stage(
 
 def _is_ready(trainer: TrainingProcess, log: StageLog) -> bool:
     with log.timed("import"):
-        return trainer.wait_until_ready()
+        is_ready = trainer.wait_until_ready()
+    if not is_ready:
+        show_message("train: the process that should train could not import what it needs; this one trains")
+    return is_ready
 
 
 def _time_stages(work: Callable[..., None]) -> dict[str, float]:

@@ -58,16 +58,24 @@ def call(function):
         return trainer.call(function)
 
 
-def test_the_process_writes_messages_and_temporary_files_where_its_driver_does(tmp_path, capfd):
-    log_file = tmp_path / "messages.txt"
-    progress.configure(quiet=True, log_file=log_file)
+@pytest.mark.parametrize(("quiet", "expected"), [(False, ["a message", "a warning"]), (True, ["a warning"])])
+def test_the_process_writes_messages_and_temporary_files_where_its_driver_does(quiet, expected, tmp_path, capfd):
+    progress.configure(quiet)
     try:
         with direct_temporary_files(tmp_path):
             assert call(training_work.report) == (str(tmp_path), False)
     finally:
         progress.configure()
-    assert [line.rpartition("Z ")[2] for line in log_file.read_text().splitlines()] == ["a message", "a warning"]
-    assert [line.rpartition("Z ")[2] for line in capfd.readouterr().err.splitlines()] == ["a warning"]
+    assert [line.rpartition("Z ")[2] for line in capfd.readouterr().err.splitlines()] == expected
+
+
+def test_a_command_with_a_log_file_trains_itself(tmp_path):
+    progress.configure(log_file=tmp_path / "messages.txt")
+    try:
+        with open_training_process(tmp_path) as trainer:
+            assert trainer is None
+    finally:
+        progress.configure()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,7 @@ def test_the_process_writes_messages_and_temporary_files_where_its_driver_does(t
         (training_work.diverge, TrainingDiverged, "diverged: the loss is nan; lower weights_rate 5"),
         (training_work.fail_to_write, OSError, "No space left on device: 'parameters'"),
         (training_work.be_killed, EngineFailed, "the training failed: its process was killed by SIGKILL"),
+        (training_work.be_terminated, EngineFailed, "the training failed: its process was terminated"),
     ],
 )
 def test_errors_are_raised_in_the_driver(function, error, message, capfd):
@@ -87,16 +96,18 @@ def test_errors_are_raised_in_the_driver(function, error, message, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_the_traceback_of_a_mistake_is_shown(capfd):
-    with pytest.raises(EngineFailed, match="its process ended with code 1"):
+def test_the_traceback_of_a_mistake_is_a_note(capfd):
+    with pytest.raises(ZeroDivisionError, match="of this code") as raised:
         call(training_work.make_a_mistake)
-    assert "ZeroDivisionError: of this code" in capfd.readouterr().err
+    assert "in make_a_mistake" in raised.value.__notes__[0]
+    assert capfd.readouterr().err == ""
 
 
-def test_a_process_that_cannot_import_is_not_ready(monkeypatch):
+def test_a_process_that_cannot_import_is_not_ready(monkeypatch, capfd):
     monkeypatch.setattr(training_process, "COMMAND", (sys.executable, "-c", SERVER, "no_such_module"))
     with open_training_process(Path("no workspace")) as trainer:
         assert not trainer.wait_until_ready()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("imported", ["json", "slow_module"])

@@ -42,6 +42,10 @@ def be_killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def be_terminated():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def train(started: Path):
     """Train until it is to stop, as `trainer.train_runs` does, and say so."""
     stop = Event()
