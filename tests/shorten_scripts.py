@@ -22,7 +22,9 @@ def main() -> None:
     if not ESBUILD.exists():
         sys.exit(MISSING)
     MINIFIED.mkdir(exist_ok=True)
-    shortened = {name: shorten(name) for name in ALL}  # all of them first: a mistake in one leaves the files as they were
+    shortened = {
+        name: shorten(name) for name in ALL
+    }  # all of them first: a mistake in one leaves the files as they were
     for name, script in shortened.items():
         (MINIFIED / name).write_text(script, "utf-8")
     for path in MINIFIED.iterdir():

@@ -3,7 +3,7 @@ import { pictures } from "./pictures.js";
 /* What the numbers of the page mean, in sentences that follow from them. */
 export const sentences = (() => {
   const MOST_STEPS = 2000; // until twice the rates go too far
-  const MOST_STILL = 10; // steps in a row that change nothing: with few examples a step, one may well change nothing
+  const MOST_STILL = 10; // steps in a row that do not change the loss; with few examples a step, one may well not
   const HARDLY = 0.1; // of its difference, that an output moves by at most if it hardly moves
   const { written, counted } = pictures;
 
@@ -30,7 +30,7 @@ export const sentences = (() => {
     return `It falls by ${written(fall)}, with twice the rates by ${written(fallOfTwice)}: ${times === "1" ? "about" : `${times} times`} as far.`;
   }
 
-  // Say where the longest step ends; losses are [times the rates, loss], and more than `tooMany` times were said to go too far.
+  // Say where the longest step ends; losses are [times the rates, loss], and `tooMany` is how many times the rates were said to be too high.
   function describeLongest(losses, tooMany) {
     const [[, now]] = losses;
     const [times, last] = losses.at(-1);
@@ -55,11 +55,11 @@ export const sentences = (() => {
   }
 
   // Say why training until twice the rates go too far ends here, if it does. `count` steps were taken, and the last `still` of them
-  // changed nothing.
+  // did not change the loss of their examples.
   function describeEnd([now, once, twice], count, still) {
     if (!isNumber(now)) return "The loss is no longer a number.";
     if (!(twice <= once)) return "Here twice the rates go too far.";
-    if (still >= MOST_STILL) return `The last ${stepsOf(still)} changed nothing.`;
+    if (still >= MOST_STILL) return `The last ${stepsOf(still)} did not change the loss of their examples.`;
     return count < MOST_STEPS ? "" : `In ${stepsOf(count)} twice the rates did not go too far.`;
   }
 

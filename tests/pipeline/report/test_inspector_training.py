@@ -118,6 +118,7 @@ def test_the_stages_follow_the_training_and_its_rates(digits, driver):
 def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_page, driver):
     browser.show(driver, model_page.path)
     open_panel(driver, "check")
+    WebDriverWait(driver, WAIT).until(lambda _: "∇" in inspector(driver, "agreement-said").text)
     differences = re.findall(r"([-\d.e]+) in ∇[wb]", inspector(driver, "agreement-said").text)
     assert len(differences) == 2 * (len(model_page.model.run.config.layers) - 1)
     assert max(map(float, differences)) < 1e-15

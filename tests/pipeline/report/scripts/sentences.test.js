@@ -103,6 +103,6 @@ test("training until twice the rates go too far ends there, and where they never
   assert.equal(sentences.describeEnd([2, 1, 0.5], 1999, 9), "");
   for (const losses of [[2, 1, 1.5], [2, 1, NaN], [2, NaN, NaN]]) assert.equal(sentences.describeEnd(losses, 0, 0), "Here twice the rates go too far.");
   assert.equal(sentences.describeEnd([NaN, NaN, NaN], 5, 0), "The loss is no longer a number.");
-  assert.equal(sentences.describeEnd([1, 1, 1], 50, 10), "The last 10 steps changed nothing.");
+  assert.equal(sentences.describeEnd([1, 1, 1], 50, 10), "The last 10 steps did not change the loss of their examples.");
   assert.equal(sentences.describeEnd([2, 1, 0.5], 2000, 0), "In 2,000 steps twice the rates did not go too far.");
 });
