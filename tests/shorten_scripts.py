@@ -22,10 +22,14 @@ def main() -> None:
     if not ESBUILD.exists():
         sys.exit(MISSING)
     MINIFIED.mkdir(exist_ok=True)
-    for earlier in MINIFIED.iterdir():
-        earlier.unlink()
-    for name in ALL:
-        (MINIFIED / name).write_text(shorten(name), "utf-8")
+    shortened = {
+        name: shorten(name) for name in ALL
+    }  # all of them first: a mistake in one leaves the files as they were
+    for name, script in shortened.items():
+        (MINIFIED / name).write_text(script, "utf-8")
+    for path in MINIFIED.iterdir():
+        if path.name not in shortened:
+            path.unlink()
 
 
 def shorten(name: str) -> str:

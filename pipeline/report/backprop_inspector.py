@@ -112,6 +112,8 @@ def _notes(config: TrainingConfig, early: EarlyParameters) -> Iterator[str]:
         yield f"The run left out {config.dropout:g} of the hidden values at random (dropout); here none is."
     if config.momentum:
         yield "The run kept some of each step for the next (momentum); the steps here do not."
+    if config.schedule != "constant":
+        yield f"The rates of the run followed a schedule ({config.schedule}); here they stay where the sliders are."
     if early:
         steps = " and ".join(f"{step:,}" for step in sorted(early))
         yield f"The parameters of the run's steps {steps} are rounded to about three digits."

@@ -16,7 +16,8 @@ export const address = (() => {
   // Return the steps of a training, which may be none; null if they are not understood or too many.
   function parseTraining(text) {
     const steps = text === null ? [] : text.split(",").map(parseSteps);
-    const isSound = ({ settings }) => settings.weights_rate > 0 && settings.biases_rate > 0;
+    const isRate = (rate) => Number.isFinite(rate) && rate > 0;
+    const isSound = ({ settings }) => isRate(settings.weights_rate) && isRate(settings.biases_rate);
     return steps.every(isSound) && total(steps) <= MOST_STEPS ? steps : null;
   }
 

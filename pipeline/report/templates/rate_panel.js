@@ -22,18 +22,29 @@ export const ratePanel = (() => {
     const losses = chart.make("Mean loss of the next train examples after one step", ["loss"], { x });
     byId("by-rate").replaceChildren(losses.element);
 
+    let end = ""; // why training until twice the rates go too far has ended, until something changes
+
     function show() {
       const points = lossesByRate(model, nextBatch(), TIMES);
       losses.replace(points, 1);
       say("rate-said", sentences.describeRates(points, model.settings.batch_size));
+      say("far-said", end);
+      end = "";
     }
 
-    function isTooFar() {
-      const [[, once], [, twice]] = lossesByRate(model, nextBatch(), [1, 2]);
-      return twice > once;
+    // Return a function that is true where training is to end; it is called before every step.
+    function makeIsThere() {
+      let [count, still] = [0, 0];
+      return () => {
+        const losses = lossesByRate(model, nextBatch(), [0, 1, 2]).map(([, loss]) => loss);
+        end = sentences.describeEnd(losses, count, still);
+        count += 1;
+        still = losses[0] === losses[1] ? still + 1 : 0;
+        return end !== "";
+      };
     }
 
-    on("far", "click", () => playUntil(isTooFar));
+    on("far", "click", () => playUntil(makeIsThere()));
     return { show };
   }
 

@@ -63,6 +63,8 @@ export const stages = (() => {
 
   const besideChart = (figures, drawn) => [pictures.make("div", { className: "pair" }, pictures.make("div", {}, ...figures), drawn)];
 
+  const sayAnswer = (value, name) => `The largest output is ${pictures.written(value)}: the answer is ${name}.`;
+
   // Return the loss of the example after a step with twice the rates.
   function lossAfterTwice({ model, pass, example }) {
     const { config, functions, layers, settings } = model;
@@ -74,7 +76,7 @@ export const stages = (() => {
   const describers = {
     input: ({ model: { height, width, classNames }, example, pass }) => ({
       said:
-        `${example.title}. The network as it is now answers ${classNames[network.largest(pass.a.at(-1))]}. ` +
+        `${example.title}. ${Number.isFinite(pass.loss) ? `The network as it is now answers ${classNames[network.largest(pass.a.at(-1))]}. ` : ""}` +
         `Its ${pictures.counted(height * width)} pixels, divided by 255, are a₀.`,
       figures: [pictures.image("a₀", pass.a[0], height, width, pixelOf)],
     }),
@@ -88,7 +90,7 @@ export const stages = (() => {
       const most = network.largest(values);
       const own = functionOf(shown.model, layer);
       return {
-        said: layer < layers.length ? said : `The largest output is ${pictures.written(values[most])}: the answer is ${classNames[most]}.`,
+        said: layer < layers.length || !Number.isFinite(shown.pass.loss) ? said : sayAnswer(values[most], classNames[most]),
         figures: own ? besideChart(figures, drawFunction(shown, layer, most, own)) : figures,
       };
     },

@@ -11,7 +11,7 @@ export const trainingPanel = (() => {
   const MOST_BATCH = 10;
   const MILLISECONDS_A_MEASURE = 50; // while it plays, or five times what measuring took, so that a large network trains too
   const MOST_MEASURED = 20; // steps of one call
-  const LEAST_SHARE = 0.01; // of the outputs' differences that is left in their errors, below which training stands still
+  const LEAST_SHARE = 0.01; // of the outputs' differences that is left in their errors, below which the page says so
   const PACES = { slow: 500, frame: 0, fast: 0 }; // milliseconds between two steps
   const RATES = ["weights_rate", "biases_rate"];
   const { byId, on, say, fill } = page;
@@ -26,10 +26,11 @@ export const trainingPanel = (() => {
     panel.loss.add(numSteps, found.map(({ loss }) => loss));
     panel.right.add(numSteps, found.map(({ right, count }) => right / count));
     const shown = sentences.describeNetwork(byId("origin").selectedOptions[0].dataset.name, numSteps);
-    const [{ share, right, count }] = found;
+    const [{ loss, share, right, count }] = found;
     fill("trained", shown, ...told.flat());
     say("brief", `${shown}: train loss ${told[0][2]}`);
-    byId("saturated").hidden = share >= LEAST_SHARE || right === count;
+    byId("saturated").hidden = !(share < LEAST_SHARE) || right === count;
+    byId("diverged").hidden = Number.isFinite(loss);
     const ended = performance.now();
     panel.nextMeasure = ended + Math.max(MILLISECONDS_A_MEASURE, 5 * (ended - begun));
   }
@@ -72,18 +73,16 @@ export const trainingPanel = (() => {
     panel.changed(false);
   }
 
-  // A frame takes as many steps as the pace and the time allow; the last step is the one that isThere() is true after.
+  // A frame takes as many steps as the pace and the time allow, and none where isThere() is true.
   function playFrame(panel, now) {
     const pace = byId("pace").value;
     if (now - panel.lastStep >= PACES[pace]) {
       panel.lastStep = now;
       const begun = performance.now();
-      let isThere = false;
       do {
+        if (panel.isThere()) return stop(panel);
         stepOnce(panel);
-        isThere = panel.isThere();
-      } while (pace === "fast" && !isThere && performance.now() - begun < FRAME_BUDGET);
-      if (isThere) return stop(panel);
+      } while (pace === "fast" && performance.now() - begun < FRAME_BUDGET);
       if (begun > panel.nextMeasure) measure(panel);
       panel.changed(true);
     }
@@ -117,24 +116,29 @@ export const trainingPanel = (() => {
     for (const { count, settings } of steps) {
       for (const name of RATES) byId(name).value = Math.log2(settings[name] / model.config[name]);
       for (const name of ["batch_size", "rule"]) byId(name).value = settings[name];
-      readSettings(model);
       Object.assign(model.settings, settings);
+      showSettings(model.settings);
       step(panel, count);
     }
   }
 
   // The sliders of the rates are powers of two of the run's rates.
   function readSettings({ config, settings }) {
+    for (const name of RATES) settings[name] = config[name] * 2 ** byId(name).value;
+    settings.batch_size = Number(byId("batch_size").value);
+    settings.rule = byId("rule").value;
+    showSettings(settings);
+  }
+
+  // Say the settings in words; a rate from the address may lie between two places of its slider.
+  function showSettings(settings) {
     for (const name of RATES) {
-      settings[name] = config[name] * 2 ** byId(name).value;
       const text = pictures.written(settings[name]);
       document.querySelectorAll(`[data-rate=${name}]`).forEach((each) => (each.textContent = text));
       byId(name).ariaValueText = text;
     }
-    settings.batch_size = Number(byId("batch_size").value);
     say("batch_size-value", settings.batch_size);
     fill("step-said", `${sentences.describeBatch(settings.batch_size)} ${settings.batch_size === 1 ? "goes" : "go"}`);
-    settings.rule = byId("rule").value;
   }
 
   function listen(panel) {

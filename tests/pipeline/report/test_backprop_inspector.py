@@ -203,3 +203,12 @@ def test_arrow_keys_work_without_focus_while_the_stage_is_seen(digits, driver):
     driver.execute_script("document.getElementById('origin').scrollIntoView({behavior: 'instant'})")
     body.send_keys(Keys.ARROW_RIGHT)
     assert inspector(driver, "count").text == "stage 2 of 11"
+
+
+def test_what_the_steps_of_the_page_leave_out_of_the_run_is_noted(digits, tall):
+    plain, modern = (page.path.read_text("utf-8") for page in (digits, tall))
+    assert "It computes as the run did, with twice as many digits." in plain
+    assert "It computes as the run did, but for what is noted below, with twice as many digits." in modern
+    for noted in ("(dropout)", "(momentum)", "followed a schedule (cosine)"):
+        assert noted not in plain
+        assert noted in modern

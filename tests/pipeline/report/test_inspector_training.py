@@ -118,6 +118,7 @@ def test_the_stages_follow_the_training_and_its_rates(digits, driver):
 def test_the_manual_rule_stands_beside_autodiff_and_beside_a_difference(model_page, driver):
     browser.show(driver, model_page.path)
     open_panel(driver, "check")
+    WebDriverWait(driver, WAIT).until(lambda _: "∇" in inspector(driver, "agreement-said").text)
     differences = re.findall(r"([-\d.e]+) in ∇[wb]", inspector(driver, "agreement-said").text)
     assert len(differences) == 2 * (len(model_page.model.run.config.layers) - 1)
     assert max(map(float, differences)) < 1e-15
@@ -212,10 +213,42 @@ def test_training_goes_on_to_where_twice_the_rates_go_too_far(model_page, driver
         assert f"with the default recipe that is step {step_counted(driver)}." in read_learn()
     _, after, twice = map(float, losses_said(driver))
     assert twice > after
+    stopped = step_counted(driver)
+    press(driver, "far")
+    WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "train").text == "Train")
+    assert step_counted(driver) == stopped
+    assert inspector(driver, "far-said").text == "Here twice the rates go too far."
     press(driver, "train")  # trains on, without an end of its own
     count = step_counted(driver)
     WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) > count + 20)
     press(driver, "train")
+    assert driver.get_log("browser") == []
+
+
+def test_rates_between_two_places_of_the_sliders_are_said_as_they_are(digits, driver):
+    browser.show(driver, digits.path)
+    driver.execute_script("location.hash = '#example=test:6&stage=11&train=1x10x7x0.5xmanual'")
+    WebDriverWait(driver, WAIT).until(lambda _: step_counted(driver) == 1)
+    assert "With rates of 7.000 for weights" in inspector(driver, "said").text
+    assert inspector(driver, "weights_rate").get_attribute("aria-valuetext") == "7.000"
+
+
+def test_a_loss_that_is_no_number_is_explained_and_ends_the_training(tall, driver):
+    browser.show(driver, tall.path)
+    assert not inspector(driver, "diverged").is_displayed()
+    driver.execute_script(
+        "const { model, panel } = inspector.started;"
+        "panel.trainer.layers = model.layers.map((each) => ({ ...each, biases: each.biases.map(() => NaN) }));"
+        "panel.step(1);"
+    )
+    assert inspector(driver, "diverged").is_displayed()
+    assert not inspector(driver, "saturated").is_displayed()
+    press(driver, "far")
+    WebDriverWait(driver, WAIT).until(lambda _: inspector(driver, "train").text == "Train")
+    assert step_counted(driver) == 1
+    assert inspector(driver, "far-said").text == "The loss is no longer a number."
+    press(driver, "reset")
+    assert not inspector(driver, "diverged").is_displayed()
     assert driver.get_log("browser") == []
 
 

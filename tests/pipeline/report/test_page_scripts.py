@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.report.html import bundle_modules
+from tests import shorten_scripts
 from tests.shorten_scripts import ALL, ESBUILD, MINIFIED, MISSING, MODULES, shorten
 
 MOST_BYTES = 60_000  # as docs/report.md says
@@ -42,3 +43,25 @@ def test_the_modules_of_a_page_are_shortened_from_those_that_are_written():
 
 def test_the_script_of_all_pages_is_small():
     assert len(bundle_modules(ALL).encode()) <= MOST_BYTES
+
+
+def test_a_module_that_is_no_script_leaves_the_shortened_ones_as_they_are(tmp_path, monkeypatch):
+    def fail(name):
+        raise subprocess.CalledProcessError(1, name)
+
+    (tmp_path / "page.js").write_text("as it was")
+    monkeypatch.setattr(shorten_scripts, "MINIFIED", tmp_path)
+    monkeypatch.setattr(shorten_scripts, "ESBUILD", tmp_path)
+    monkeypatch.setattr(shorten_scripts, "shorten", fail)
+    with pytest.raises(subprocess.CalledProcessError):
+        shorten_scripts.main()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["as it was"]
+
+
+def test_the_shortened_modules_replace_those_before_and_no_others_stay(tmp_path, monkeypatch):
+    (tmp_path / "of-a-module-that-is-gone.js").write_text("")
+    monkeypatch.setattr(shorten_scripts, "MINIFIED", tmp_path)
+    monkeypatch.setattr(shorten_scripts, "ESBUILD", tmp_path)
+    monkeypatch.setattr(shorten_scripts, "shorten", lambda name: f"short {name}")
+    shorten_scripts.main()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: f"short {name}" for name in ALL}

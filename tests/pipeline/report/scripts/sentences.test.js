@@ -19,12 +19,12 @@ test("a longer step that is worse goes too far, and ends above where it began if
 });
 
 test("a step that raises the loss is too long itself", () => {
-  assert.match(said((times) => 1 + times), /from 1\.000 to 2\.000, .* The loss rises: the rates are too high here\. No rate up to 8 times as high lowers it\.$/);
+  assert.match(said((times) => 1 + times), /from 1\.000 to 2\.000, .* The loss rises: the rates are too high here\. None of the rates tried lowers it\.$/);
   assert.match(said((times) => (times ? NaN : 1)), /from 1\.000 to Infinity/);
 });
 
 test("rates that change nothing are said to change nothing", () => {
-  assert.match(said((times) => 0.5 - 1e-12 * times), /Twice the rates change nothing\. No rate up to 8 times as high lowers it\.$/);
+  assert.match(said((times) => 0.5 - 1e-12 * times), /Twice the rates change nothing\. None of the rates tried lowers it\.$/);
 });
 
 test("the network is named by what training began with and by its steps", () => {
@@ -58,4 +58,51 @@ test("the output that was most wrong is said to have hardly moved only if it has
 test("a step of one example has both falls of its loss", () => {
   const text = sentences.describeStep([5, 0.5], 2.093, 1.438, 1.342);
   assert.match(text, /goes from 2\.093 to 1\.438, with twice these rates to 1\.342\. It falls by 0\.6550, with twice the rates by 0\.7510: 1\.15 times as far\.$/);
+});
+
+test("what the step itself does is said before what twice the rates do", () => {
+  assert.match(sentences.describeStep([5, 0.5], 59.34, 0, 0), /from 59\.34 to 0, .* Twice the rates end at the same loss\.$/);
+  assert.match(sentences.describeStep([5, 0.5], 1, 2, 2), /The loss rises: the rates are too high here\.$/);
+  assert.match(sentences.describeStep([5, 0.5], 0.5, 0.5, 0.5), /Twice the rates change nothing\.$/);
+  assert.match(sentences.describeStep([5, 0.5], 2, 1, 0.9999), /: about as far\.$/);
+});
+
+test("a step that is too long stands against a longer one that ends lower", () => {
+  assert.match(said((times) => ({ 0: 2, 1: 1, 2: 1.5 })[times] ?? 1.9 - times / 8), /go too far here\. But at 8 times .*, the lowest of those tried\.$/);
+});
+
+test("one example has its loss, and not a mean", () => {
+  const text = sentences.describeRates(TIMES.map((times) => [times, 1 / (1 + times)]), 1);
+  assert.match(text, /^One step with the next train example takes its loss from 1\.000 to 0\.5000,/);
+});
+
+test("nothing is said of numbers that are not finite", () => {
+  const unit = { name: "Output 0", back: NaN, slope: NaN, error: NaN };
+  assert.equal(said(() => NaN), "");
+  assert.equal(sentences.describeStep([5, 0.5], NaN, NaN, NaN), "");
+  assert.equal(sentences.describeProduct("₂", unit, unit), "");
+  assert.equal(sentences.describeMoves([{ name: "Output 0", difference: NaN, before: NaN, after: NaN }]), "");
+  assert.match(sentences.describeStep([5, 0.5], 1, NaN, NaN), /from 1\.000 to Infinity, .* The loss rises: the rates are too high here\.$/);
+});
+
+test("none of several that are written alike is said to be the most", () => {
+  const make = (name, before, after) => ({ name, difference: before, before, after });
+  assert.equal(sentences.describeMoves([make("Output 0", 1, 1), make("Output 1", 1, 1)]), "");
+  assert.equal(sentences.describeMoves([make("Output 0", 0, 0), make("Output 1", 0, 0)]), "");
+  assert.equal(sentences.describeMoves([make("Output 0", 1, 1), make("Output 1", 1, 0.5)]), "Output 1 moved most, from 1.000 to 0.5000.");
+  assert.equal(sentences.describeMoves([make("Output 0", 1, 1), make("Output 1", 0.5, 0.5)]), "Output 0 was most wrong, yet hardly moved, from 1.000 to 1.000.");
+});
+
+test("units that are all dead have no largest error", () => {
+  const [one, other] = [{ name: "Unit 3", back: 0.5, slope: 0, error: 0 }, { name: "Unit 0", back: 0.1, slope: 0, error: 0 }];
+  assert.doesNotMatch(sentences.describeProduct("₁", one, other), /Unit 0/);
+  assert.equal(sentences.describeProduct("₁", { ...one, back: 0 }, other), "");
+});
+
+test("training until twice the rates go too far ends there, and where they never will", () => {
+  assert.equal(sentences.describeEnd([2, 1, 0.5], 1999, 9), "");
+  for (const losses of [[2, 1, 1.5], [2, 1, NaN], [2, NaN, NaN]]) assert.equal(sentences.describeEnd(losses, 0, 0), "Here twice the rates go too far.");
+  assert.equal(sentences.describeEnd([NaN, NaN, NaN], 5, 0), "The loss is no longer a number.");
+  assert.equal(sentences.describeEnd([1, 1, 1], 50, 10), "The last 10 steps did not change the loss of their examples.");
+  assert.equal(sentences.describeEnd([2, 1, 0.5], 2000, 0), "In 2,000 steps twice the rates did not go too far.");
 });
