@@ -146,8 +146,8 @@ def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:
 
     Most products of larger batches go to a library within XLA (YNNPACK), which ignores the flag: at batches of 128 a
     step took 273 us with two cores and 139 us with one, with the same bits. Only the number of TensorFlow's threads
-    restricts it, which is fixed as soon as TensorFlow has initialised its devices; later calls have no effect. So in one
-    process, as in a notebook, what is trained first decides for what is trained later: its time, not its bits.
+    restricts it, which is fixed as soon as TensorFlow has initialised its devices; later calls have no effect. So in
+    one process, as in a notebook, what is trained first decides for what is trained later: its time, not its bits.
 
     Args:
         layers: sizes from inputs to outputs.

@@ -51,9 +51,11 @@ class RetrainConfig:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        """Raise BadUsage if the reason is too long for the history."""
+        """Raise BadUsage if the reason is too long for the history, or the training is of a stack of networks."""
         if len(self.why) > MOST_REASON:
             raise BadUsage(f"--why: {len(self.why):,} characters, expected at most {MOST_REASON:,}")
+        if self.training.stack > 1:
+            raise BadUsage(f"--stack {self.training.stack}: retraining trains one network; leave the option out")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,13 @@ def test_better_challenger_becomes_the_champion(two_versions):
     assert f"{second['run_id']}" in run_in_process("history", "--workspace", two_versions / "ws").out
 
 
+def test_a_stack_of_networks_is_refused_before_any_work(folder):
+    before = contents(folder / "ws")
+    done = retrain(folder, *STRONG, "--stack", 2)
+    assert (done.code, "--stack 2" in done.err) == (2, True)
+    assert contents(folder / "ws") == before
+
+
 def test_unchanged_inputs_are_not_retrained(folder):
     retrain(folder, *STRONG)  # records the new path of the sources
     before = contents(folder / "ws")

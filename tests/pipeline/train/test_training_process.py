@@ -173,6 +173,8 @@ def test_a_command_is_interrupted_while_the_process_imports_tensorflow(number, t
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
         while running.poll() is None and not list(workspace.glob("datasets")):
             time.sleep(0.005)
+        [child] = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        assert b"pipeline.train.training_process" in Path(f"/proc/{child}/cmdline").read_bytes()
         os.killpg(running.pid, number)
         written = running.stderr.read()
     assert running.returncode == 128 + number, written
