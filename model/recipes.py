@@ -67,8 +67,7 @@ class TrainingConfig(BaseModel):
             epoch, so that a worker process reads only those; true for several replicas unless it is given. If false,
             as in records of earlier versions, which lack it, every replica takes its part of one order of the split,
             and every worker process reads all shards. false is omitted from the JSON.
-        stack: networks that one program trains side by side, each in a run of its own, 1 to 1,024; places without a run
-            are filled with copies. 1 is omitted from the JSON.
+        stack: networks, each of a run of its own or a copy, that one program trains; 1 is omitted from the JSON.
         warm_start: the model whose parameters training begins with, with zero velocity; omitted from the JSON if they
             are drawn from the seed.
     """
@@ -106,7 +105,7 @@ class TrainingConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _has_equal_parts(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.batch_size % self.num_replicas:
             raise ValueError(f"num_replicas {self.num_replicas} does not divide batch_size {self.batch_size}")
         if self.dropout and not 0 < round(self.dropout * 2**16) < 2**16:
@@ -115,14 +114,8 @@ class TrainingConfig(BaseModel):
             raise ValueError("the step compare works with one replica only")
         if self.own_shards and self.num_replicas == 1:
             raise ValueError("own_shards needs several replicas, and num_replicas is 1")
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_stacked(self) -> Self:
-        if self.stack > 1 and self.num_replicas > 1:
-            raise ValueError(f"stack {self.stack} works with one replica only, and num_replicas is {self.num_replicas}")
-        if self.stack > 1 and self.step == "compare":
-            raise ValueError(f"stack {self.stack} does not work with the step compare: choose manual or autodiff")
+        if self.stack > 1 and (self.num_replicas > 1 or self.step == "compare"):
+            raise ValueError(f"stack {self.stack} works with one replica, and with the steps manual and autodiff only")
         return self
 
     @property

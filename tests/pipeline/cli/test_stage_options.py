@@ -108,7 +108,10 @@ def test_learning_rate_is_that_of_weights_and_biases(option, tmp_path):
         (["--epochs", "2", "--num-steps", "5"], "give either --num-steps or --epochs"),
         (["--batch-size", "9", "--replicas", "2"], "--replicas 2 does not divide --batch-size 9"),
         (["--replicas", "3"], "--replicas 3 does not divide batch_size 10"),
-        (["--replicas", "2", "--stack", "2"], "--stack 2 works with one replica only, and --replicas is 2"),
+        (
+            ["--replicas", "2", "--stack", "2"],
+            "--stack 2 works with one replica, and with the steps manual and autodiff only",
+        ),
     ],
 )
 def test_value_that_the_configuration_refuses_is_rejected(arguments, message):
