@@ -121,7 +121,7 @@ def run_in_process(*arguments: object, environment: dict[str, str] | None = None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with (
         # Another process would lack what a test has patched, and import TensorFlow again.
-        mock.patch("pipeline.train.training_process.TrainingProcess", side_effect=OSError),
+        mock.patch("pipeline.train.training_process._start_process", return_value=None),
         mock.patch.dict(os.environ, environment or {}),
         mock.patch.object(sys, "argv", [str(BACKBEAM), *map(str, arguments)]),
         contextlib.redirect_stdout(out),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from model.errors import BackbeamError, EngineFailed
 from pipeline.context import quiet_imports
@@ -43,11 +43,11 @@ IMPORTED = "pipeline.train.trainer"  # with all that it imports
 class TrainingProcess:
     """The driver's side of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, workspace: Path) -> None:
         """Start the process, which imports what training needs; raises OSError if it cannot be started."""
         self._connection, theirs = Pipe()
         with theirs:
-            command = (*COMMAND, str(theirs.fileno()))
+            command = (*COMMAND, str(theirs.fileno()), str(workspace.absolute()))
             with _blocked(signal.SIGINT):  # for the child: a terminal sends it to both, and it is this process's
                 self._process = start_child(command, pass_fds=[theirs.fileno()], stdout=subprocess.DEVNULL)
 
@@ -101,7 +101,7 @@ def open_training_process(workspace: Place) -> Iterator[TrainingProcess | None]:
     A workspace without a run is one to train in; those in stores are left to this process, which holds their lease, and
     so are commands with a log file, which only one process can write to whatever it is (a pipe, a deleted file).
     """
-    process = _start_process() if _is_worthwhile(workspace) else None
+    process = _start_process(workspace) if _is_worthwhile(workspace) else None
     try:
         yield process
     finally:
@@ -109,23 +109,26 @@ def open_training_process(workspace: Place) -> Iterator[TrainingProcess | None]:
             process.close()
 
 
-def _is_worthwhile(workspace: Place) -> bool:
+def _is_worthwhile(workspace: Place) -> TypeGuard[Path]:
     if not isinstance(workspace, Path) or writes_log_file():
         return False
     has_run = any((workspace / "runs").glob(f"*/{RUN_NAME}"))
     return not has_run and "tensorflow" not in sys.modules and len(os.sched_getaffinity(0)) > 1
 
 
-def _start_process() -> TrainingProcess | None:
+def _start_process(workspace: Path) -> TrainingProcess | None:
     try:
-        return TrainingProcess()
+        return TrainingProcess(workspace)
     except OSError:  # too many processes: this one trains
         return None
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, workspace: str) -> None:
     """Be the process: import, say so, and call one function; all of it by the connection that has this descriptor."""
     end_with_parent(grace_seconds=0)
+    tempfile.tempdir = (
+        workspace  # a library may ask for the folder when it is imported: Python would try to write to /tmp
+    )
     sys.stderr = open_messages(2, sys.stderr.encoding, closefd=False)
     connection = Connection(descriptor)
     try:
@@ -157,4 +160,4 @@ def _call(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2])

@@ -25,7 +25,7 @@ SERVER = """
 import sys
 from pipeline.train import training_process
 training_process.IMPORTED = sys.argv[1]
-training_process.serve(int(sys.argv[2]))
+training_process.serve(int(sys.argv[2]), sys.argv[3])
 """
 DRIVER = """
 import sys
@@ -121,7 +121,7 @@ def test_the_process_is_killed_when_the_command_fails(imported, tmp_path, monkey
 
 
 def test_a_workspace_that_has_a_run_is_served_by_the_driver(tmp_path, monkeypatch):
-    monkeypatch.setattr(training_process, "TrainingProcess", Mock)
+    monkeypatch.setattr(training_process, "TrainingProcess", lambda workspace: Mock())
     run = tmp_path / "runs" / "seed1"
     run.mkdir(parents=True)
     with open_training_process(tmp_path) as trainer:  # the run was interrupted
