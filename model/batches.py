@@ -105,7 +105,7 @@ def _gather_chunks(reader: SplitReader, plan: BatchPlan, first_step: int) -> tf.
 
 
 def _prefetch(generate: Callable[[], Iterator[Any]], signature: tuple[tf.TensorSpec, ...]) -> tf.data.Dataset:
-    """Return a dataset of what a generator yields, which works two elements ahead."""
+    """Return a dataset that runs a generator two elements ahead."""
     options = tf.data.Options()
     # there is nothing to tune, and four runs of a stack, which end together, waited 2 s for the threads that would
     options.autotune.enabled = False

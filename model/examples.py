@@ -220,7 +220,7 @@ def _find_records(data: Bytes, name: str) -> tuple[Integers, Integers]:
 
 
 def _gather(data: Bytes, starts: Integers, part: slice, found: Bytes | None = None) -> Bytes:
-    """uint8[n, part's length]: the same part of what begins at each start, all of it within the data."""
+    """Copy the same part of each record, all within the data, from where the records start: uint8[n, part's length]."""
     width = part.stop - part.start
     found = np.empty((len(starts), width), np.uint8) if found is None else found
     if not (len(starts) and width):
@@ -267,7 +267,9 @@ def _layout(num_pixels: int, index_bytes: int, label_bytes: int) -> _Layout:
     head = _header(len(features) + num_bytes) + features + image
     sizes = [len(head), num_pixels, len(index), index_bytes, len(label), label_bytes, _FOOTER_BYTES]
     edges = list(accumulate(sizes, initial=0))
-    image_slot, index_slot, label_slot = (slice(edges[i], edges[i + 1]) for i in (1, 3, 5))
+    image_slot = slice(edges[1], edges[2])
+    index_slot = slice(edges[3], edges[4])
+    label_slot = slice(edges[5], edges[6])
     template = np.zeros(edges[-1], np.uint8)
     constant = np.zeros(edges[-1], np.uint8)
     for part, start in ((head, 0), (index, edges[2]), (label, edges[4])):
@@ -295,7 +297,7 @@ def _whole_words(num_bytes: int) -> int:
 
 
 def _constant_part(template: Bytes, constant: Bytes, place: slice) -> _Part:
-    """Return a place of a template of which the bytes are compared where uint8[n] constant is 0xFF, not where 0."""
+    """Return the part of a template at a place; a byte is compared if `constant` is 0xFF there, and not if it is 0."""
     mask = constant[place].copy()  # aligned
     return _Part(place, mask.view(np.uint64), (template[place] & mask).view(np.uint64))
 

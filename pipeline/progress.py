@@ -113,7 +113,7 @@ def writes_log_file() -> bool:
 
 
 class MessageSettings(NamedTuple):
-    """What another process needs to write messages as this one does, which has no log file."""
+    """The settings with which a process without a log file writes messages."""
 
     quiet: bool
     as_json: bool

@@ -146,7 +146,7 @@ class ShardMemory:
         try:
             piece = self._free.pop()
         except IndexError:
-            piece = np.empty(num_bytes, np.uint8)
+            piece = np.empty(0, np.uint8)
         if len(piece) < num_bytes:
             piece = np.empty(num_bytes, np.uint8)
         content = piece[:num_bytes]

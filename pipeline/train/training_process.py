@@ -44,7 +44,7 @@ class TrainingProcess:
     """The driver's side of the process."""
 
     def __init__(self, workspace: Path) -> None:
-        """Start the process, which imports what training needs; raises OSError if it cannot be started."""
+        """Start the process, which then imports TensorFlow and the trainer; raises OSError if it cannot be started."""
         self._connection, theirs = Pipe()
         with theirs:
             command = (*COMMAND, str(theirs.fileno()), str(workspace.absolute()))
@@ -79,7 +79,7 @@ class TrainingProcess:
         return result  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Kill the process; what it has returned is complete."""
+        """Kill the process, which writes nothing after its function has returned."""
         self._process.kill()
         self._process.communicate()  # closes its standard input
         self._connection.close()
