@@ -150,10 +150,12 @@ class Wire:
     word: bytes  # what a request is known by
     spared: int  # how many of those requests go through before one is broken off
     # "dead": nothing goes through any more; "once": all others do; "silent": the others do, and the one that is
-    # broken off is never answered; "unheard": it goes through whole, and only its answer is lost; "halved": it goes
-    # through, and half a megabyte of its answer comes back
+    # broken off is never answered; "frozen": no request is answered any more; "late": it goes through whole when
+    # `resumed` is set; "unheard": it goes through whole, and only its answer is lost; "halved": it goes through, and
+    # half a megabyte of its answer comes back
     then: str
     broken: threading.Event = field(default_factory=threading.Event)  # set when that has happened
+    resumed: threading.Event = field(default_factory=threading.Event)
     _open: list[socket.socket] = field(default_factory=list)
     _unheard: socket.socket | None = None
 
@@ -165,6 +167,7 @@ class Wire:
                     client.close()
                     continue
                 store = connect(self.target)
+                store.settimeout(None)  # a connection may be idle for longer than the store takes to accept one
                 self._open += [client, store]
                 for way in (self._ask, self._answer):
                     threading.Thread(target=way, args=(client, store), daemon=True).start()
@@ -178,13 +181,22 @@ class Wire:
     def _ask(self, client: socket.socket, store: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(2**16):
+                if self.then == "frozen" and self.broken.is_set():
+                    continue
                 if self._breaks(data):
+                    if self.then == "late":
+                        self.broken.set()
+                        self.resumed.wait()
+                        store.sendall(data)
+                        continue
                     if self.then in ("unheard", "halved"):
                         self._unheard = store
                         store.sendall(data)
                         continue
                     store.sendall(data[: len(data) // 2])
                     self.broken.set()
+                    if self.then == "frozen":
+                        continue
                     for each in (store,) if self.then == "silent" else (store, client):
                         each.shutdown(socket.SHUT_RDWR)
                     return
