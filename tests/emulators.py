@@ -158,6 +158,7 @@ class Wire:
     resumed: threading.Event = field(default_factory=threading.Event)
     _open: list[socket.socket] = field(default_factory=list)
     _unheard: socket.socket | None = None
+    _silent: socket.socket | None = None  # the other connections end when the store ends them
 
     def serve(self, server: socket.socket) -> None:
         with suppress(OSError):  # closed at the end of the test
@@ -197,6 +198,8 @@ class Wire:
                     self.broken.set()
                     if self.then == "frozen":
                         continue
+                    if self.then == "silent":
+                        self._silent = store
                     for each in (store,) if self.then == "silent" else (store, client):
                         each.shutdown(socket.SHUT_RDWR)
                     return
@@ -215,7 +218,7 @@ class Wire:
                     client.shutdown(socket.SHUT_RDWR)
                     return
                 client.sendall(data)
-            if not (self.then == "silent" and self.broken.is_set()):
+            if store is not self._silent:
                 client.shutdown(socket.SHUT_WR)
 
     def _breaks(self, data: bytes) -> bool:
