@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -24,6 +24,9 @@ from pipeline.progress import error_line, log_error
 
 T = TypeVar("T")
 
+# To wait for a store before the command ends. Kubernetes kills it 30 s after SIGTERM, and there are up to four waits.
+ENDING_SECONDS = 5.0
+
 
 @dataclass
 class _SignalState:
@@ -32,6 +35,7 @@ class _SignalState:
 
 
 _state = _SignalState()
+_writes = set[Future[Any]]()  # by `run_interruptible`, in progress
 
 
 def handle_signals() -> list[int]:
@@ -68,16 +72,21 @@ def defer_signals(request_stop: Callable[[], object]) -> Iterator[None]:
             sys.exit(128 + _state.received[0])
 
 
-def run_interruptible(work: Callable[[], T]) -> T:
+def run_interruptible(work: Callable[[], T], is_write: bool = False, is_needed: bool = False) -> T:
     """Return the result of a native function that waits for the network, so that a signal can end the wait.
+
+    A write that a signal interrupts is waited for, up to ENDING_SECONDS: if the store executed it after the cleanup, a
+    record would name files that were removed. What begins after a signal, such as a request of the cleanup, raises
+    StorageFailed if it takes longer than that, unless it is needed, as a checkpoint is.
 
     No signal handler runs while the main thread is inside a native function. So work is called in a daemon thread,
     which is left behind when the process exits. obstore's coroutines are not used: they let handlers run, but their
     threads access Python after the answer has arrived, which aborts a process that is exiting.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return work()
     result: Future[T] = Future()
+    if is_write:
+        _writes.add(result)
+        result.add_done_callback(_writes.discard)
 
     def run() -> None:
         try:
@@ -85,10 +94,21 @@ def run_interruptible(work: Callable[[], T]) -> T:
         except BaseException as problem:
             result.set_exception(problem)
 
-    thread = threading.Thread(target=run, name="interruptible", daemon=True)
-    thread.start()
-    thread.join()
+    try:
+        threading.Thread(target=run, name="interruptible", daemon=True).start()
+        # Not Thread.join: before Python 3.13, an exception of a signal handler there marks the thread as ended.
+        wait([result], ENDING_SECONDS if _state.received and not is_needed else None)
+    except BaseException:
+        finish_writes()
+        raise
+    if not result.done():
+        raise StorageFailed(f"storage: no answer within {ENDING_SECONDS:g} s, and this command is to end")
     return result.result()
+
+
+def finish_writes() -> None:
+    """Wait for the writes that `run_interruptible` has begun in any thread, up to ENDING_SECONDS."""
+    wait(tuple(_writes), ENDING_SECONDS)
 
 
 def _handle_signal(number: int, _: FrameType | None) -> None:

@@ -33,6 +33,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from model.errors import StorageFailed
 from pipeline.message_lines import Message, format_now
 from pipeline.message_streams import dropped_error, open_messages
 
@@ -53,6 +54,7 @@ def escape_to_one_line(text: str) -> str:
 
 POLL_SECONDS = 0.2  # the shortest time between two updates of a progress bar
 LOCK_SECONDS = 1  # to wait for another thread that writes to the log file
+_STOP_SECONDS = 1  # to wait for a count of what is done, which a store may not answer
 LINE_SECONDS = 30  # between two progress lines where there is no bar
 ITEM = "  - "  # how an item of a list begins
 WITH_BAR = 120  # columns of a terminal that a progress bar needs beside the numbers
@@ -237,7 +239,12 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
         def update_display() -> None:
             due = time.monotonic() + LINE_SECONDS
             while not done.wait(max(seconds, POLL_SECONDS)):
-                completed = int(total * min(1.0, share_done()))
+                try:
+                    completed = int(total * min(1.0, share_done()))
+                except (StorageFailed, OSError):  # the work itself raises it, if it meets it
+                    continue
+                if done.is_set():
+                    return
                 display.update(task, completed=completed)
                 if not shows_bars() and time.monotonic() >= due:
                     due = time.monotonic() + LINE_SECONDS
@@ -252,7 +259,7 @@ def show_progress(what: str, total: int, unit: str, share_done: Callable[[], flo
             yield
         finally:
             done.set()
-            thread.join()
+            thread.join(_STOP_SECONDS)
     elapsed = time.monotonic() - started
     text = f"{what}: {total:,} {unit} in {elapsed:.1f} s, {total / max(elapsed, 1e-9):,.0f} a second"
     show_message(text, "work_finished", stage=what, seconds=round(elapsed, 3), counts={unit: total})

@@ -22,7 +22,7 @@ from threading import Lock, Thread
 from typing import NamedTuple, Protocol
 
 from model.errors import EngineFailed
-from pipeline.processes import code_identity, describe_exit, end_with_parent, start_child
+from pipeline.processes import code_identity, describe_exit, end_with_parent, finish_writes, start_child
 
 FORKS = sys.platform == "linux"
 COMMAND = (sys.executable, "-m", "pipeline.worker_server")
@@ -279,4 +279,7 @@ if __name__ == "__main__":
 
     from apache_beam.runners.worker import sdk_worker_main
 
-    sdk_worker_main.main(sys.argv)
+    try:
+        sdk_worker_main.main(sys.argv)
+    finally:
+        finish_writes()  # of Beam's threads; the driver waits for this process before it cleans up

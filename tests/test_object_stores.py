@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -137,6 +138,33 @@ def test_a_process_that_ends_during_an_upload_commits_nothing(how, store, run_in
     again = run_in_store("preprocess", "--dataset", digits, *STEPS[2:])
     assert again.code == 0, again.err
     assert datasets(store.visible(tmp_path.name)) == datasets(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_manifest_that_arrives_late_is_removed_with_its_shards(workers, store, run_in_store, digits, tmp_path):
+    with wire(store, b"class_names", 0, "late") as broken:  # in the manifest
+        arguments = ("preprocess", "--dataset", digits, "--workers", workers, *STEPS[2:])
+        with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as process:
+            assert broken.broken.wait(60)
+            process.terminate()
+            printed = next(line for line in process.stderr if b"terminated" in line)
+            time.sleep(1)  # for a cleanup that would not wait
+            broken.resumed.set()
+            _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, printed + stderr
+    assert datasets(store.visible(tmp_path.name)) == {}
+
+
+@pytest.mark.slow
+def test_a_terminated_process_ends_although_its_store_answers_nothing(digits, tmp_path):
+    with amazon(tmp_path) as store, wire(store, SHARD, 1, "frozen") as broken:
+        arguments = ("preprocess", "--dataset", digits, *STEPS[2:])
+        with popen(store, tmp_path, *arguments, environment=store.reached_by(broken.address)) as process:
+            assert broken.broken.wait(60)
+            process.terminate()
+            _, stderr = process.communicate(timeout=120)  # with all the timeouts and retries of requests it takes 380 s
+    assert process.returncode == 143, stderr
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from model.errors import Locked, StorageFailed
+from pipeline.processes import ENDING_SECONDS
 from pipeline.storage.object_store import ObjectStore
 
 LEASE_SECONDS = 60.0
@@ -152,7 +153,10 @@ _held: dict[str, tuple[int, Lease]] = {}  # workspace URI -> id of the process t
 
 @contextmanager
 def keep_lease_renewed(workspace: str, lease: Lease) -> Iterator[None]:
-    """Renew the lease of a workspace (a URI) in a thread inside the context, and release it at the end."""
+    """Renew the lease of a workspace (a URI) in a thread inside the context, and release it at the end.
+
+    The thread releases it too, and is left behind if the store does not answer: the lease expires without a release.
+    """
     done = Event()
     seconds = lease.found.holding.seconds / RENEWALS_PER_LEASE
 
@@ -160,6 +164,8 @@ def keep_lease_renewed(workspace: str, lease: Lease) -> Iterator[None]:
         while not done.wait(seconds):
             with suppress(StorageFailed):  # retried until the lease expires
                 lease.renew()
+        with suppress(StorageFailed):
+            lease.release()
 
     thread = Thread(target=renew, name="lock", daemon=True)
     _held[workspace] = (os.getpid(), lease)
@@ -167,11 +173,9 @@ def keep_lease_renewed(workspace: str, lease: Lease) -> Iterator[None]:
     try:
         yield
     finally:
-        done.set()
-        thread.join()
         del _held[workspace]
-        with suppress(StorageFailed):  # the lease expires without a release too
-            lease.release()
+        done.set()
+        thread.join(ENDING_SECONDS)
 
 
 def check_held(uri: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from itertools import islice
 from typing import IO, Any
@@ -112,7 +112,8 @@ class ObjectStore:
         options: Any = {"use_multipart": multipart, "chunk_size": _PART_BYTES, "max_concurrency": _PARTS_AT_ONCE}
         with translate_errors(uri, bucket_may_be_missing=True):
             client = self._client(_UPLOAD_SECONDS if multipart else _ANSWER_SECONDS)
-            run_interruptible(lambda: obstore.put(client, _object_name(uri), content, **options))
+            upload = partial(obstore.put, client, _object_name(uri), content, **options)
+            run_interruptible(upload, is_write=True, is_needed=True)
 
     def put_new(self, uri: str, content: IO[bytes], num_bytes: int) -> bool:
         """Write an object of num_bytes atomically unless it exists; return whether it was written.
@@ -190,9 +191,8 @@ class ObjectStore:
             for pause in (*_PAUSES, None):
                 content.seek(0)
                 try:
-                    run_interruptible(
-                        lambda: obstore.put(client, _object_name(uri), content, mode=mode, use_multipart=False)
-                    )
+                    put = partial(obstore.put, client, _object_name(uri), content, mode=mode, use_multipart=False)
+                    run_interruptible(put, is_write=True)
                 except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                     if mode != "create" or self.size(uri) is not None:
                         return may_be_written and self._has_content(uri, content, num_bytes)
@@ -216,7 +216,7 @@ class ObjectStore:
     def _delete(self, uri: str, names: list[str], attempts: int = 3) -> None:
         with translate_errors(uri):
             try:
-                run_interruptible(lambda: obstore.delete(self._client(), names))
+                run_interruptible(lambda: obstore.delete(self._client(), names), is_write=True)
             except FileNotFoundError as problem:
                 if re.search("NoSuchBucket|container does not exist", str(problem)):
                     raise storage_error(uri, NO_BUCKET) from None

@@ -1,14 +1,16 @@
+import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from apache_beam.internal import pickler
 
 from model.errors import EngineFailed, StorageFailed
 from pipeline import processes
-from pipeline.processes import CodeIdentity, SameCode, code_identity, start_child
+from pipeline.processes import CodeIdentity, SameCode, code_identity, run_interruptible, start_child
 
 CHILD = """
 import signal, sys, time
@@ -52,6 +54,41 @@ def test_a_child_imports_modules_from_pythonpath_and_not_from_the_current_folder
     done = start_child([sys.executable, "-c", script], stderr=subprocess.PIPE)
     assert done.communicate(timeout=60) == (None, b"")
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("is_write", [True, False])
+def test_a_write_that_a_signal_interrupts_is_waited_for_and_a_read_is_not(is_write, monkeypatch):
+    monkeypatch.setattr(processes, "ENDING_SECONDS", None)
+    may_end = threading.Event()
+    ended = threading.Event()
+
+    def work():
+        os.kill(os.getpid(), signal.SIGALRM)
+        may_end.wait()
+        ended.set()
+
+    def exit_on_signal(*_):
+        if is_write:
+            threading.Timer(0.1, may_end.set).start()
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGALRM, exit_on_signal)
+    with pytest.raises(SystemExit):
+        run_interruptible(work, is_write)
+    signal.signal(signal.SIGALRM, before)
+    assert ended.is_set() == is_write
+    may_end.set()
+
+
+def test_after_a_signal_only_what_is_needed_is_waited_for_to_its_end(monkeypatch):
+    monkeypatch.setattr(processes, "ENDING_SECONDS", 0.01)
+    answer = threading.Event()
+    timer = threading.Timer(0.1, answer.set)
+    monkeypatch.setattr(processes._state, "received", [signal.SIGTERM])
+    with pytest.raises(StorageFailed, match=r"no answer within 0\.01 s"):
+        run_interruptible(answer.wait)
+    timer.start()
+    assert run_interruptible(answer.wait, is_needed=True)
 
 
 def multiply(value: int, factor: int = 1) -> int:

@@ -2,12 +2,14 @@ import errno
 import os
 import re
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from model.errors import StorageFailed
 from pipeline import progress
 from pipeline.message_streams import open_messages
 from pipeline.progress import configure, log_error, show_message, show_progress, warn
@@ -65,6 +67,42 @@ def test_long_work_prints_progress_lines_without_a_terminal(capsys, monkeypatch)
             time.sleep(0.01)
             shown += capsys.readouterr().err
     assert re.search(rf"{TIME}reading: 250 of 1,000 examples, [\d,]+ a second, \d:\d\d:\d\d left\n", shown)
+
+
+def test_work_ends_while_a_count_of_what_is_done_is_not_answered(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "_STOP_SECONDS", 0.01)
+    asked = threading.Event()
+    answered = threading.Event()
+
+    def share_done():
+        asked.set()
+        answered.wait()
+        return 0.25
+
+    with show_progress("reading", 5, "examples", share_done, seconds=0.0):
+        asked.wait()
+        [watcher] = [thread for thread in threading.enumerate() if thread.name == "watch reading"]
+    answered.set()
+    watcher.join()
+    assert re.fullmatch(rf"{TIME}reading: 5 examples in .*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("problem", [StorageFailed("no answer"), FileNotFoundError()])
+def test_a_count_that_fails_is_tried_again(problem, monkeypatch):
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0.01)
+    counted_again = threading.Event()
+    problems = [problem]
+
+    def share_done():
+        if problems:
+            raise problems.pop()
+        counted_again.set()
+        return 0.5
+
+    with show_progress("reading", 5, "examples", share_done, seconds=0.0):
+        assert counted_again.wait(60)
 
 
 def test_failed_work_is_not_reported_as_finished(capsys):

@@ -1,11 +1,12 @@
 """Leases of workspaces in a store, tested with a store in memory and clocks that the tests advance."""
 
 import json
+import threading
 
 import pytest
 
 from model.errors import Locked, StorageFailed
-from pipeline.storage.lease import HeldLease, Lease, read_lease
+from pipeline.storage.lease import HeldLease, Lease, keep_lease_renewed, read_lease
 from pipeline.storage.lock import repeat_acquisition
 from pipeline.storage.object_store import ObjectStore
 
@@ -185,3 +186,22 @@ def test_a_deleted_lease_is_lost(one, memory):
     lease.renew()
     with pytest.raises(Locked, match="somebody who deleted it"):
         lease.check()
+
+
+def test_a_lease_is_free_at_the_end_of_the_context_that_renews_it(one, two):
+    with keep_lease_renewed("memory://bucket/ws", one.acquire()):
+        assert two.acquire() == "one"
+    assert isinstance(two.acquire(), Lease)
+
+
+def test_the_release_of_a_lease_is_not_waited_for_if_the_store_does_not_answer(one, two, store, monkeypatch):
+    monkeypatch.setattr("pipeline.storage.lease.ENDING_SECONDS", 0.01)
+    answers = threading.Event()
+    replace = store.replace
+    monkeypatch.setattr(store, "replace", lambda *arguments: answers.wait() and replace(*arguments))
+    with keep_lease_renewed("memory://bucket/ws", one.acquire()):
+        [renewer] = [thread for thread in threading.enumerate() if thread.name == "lock"]
+    assert two.acquire() == "one"
+    answers.set()
+    renewer.join()
+    assert isinstance(two.acquire(), Lease)

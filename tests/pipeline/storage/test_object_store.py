@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from model.errors import BadUsage, StorageFailed
+from pipeline import processes
 from pipeline.storage import object_store
 from pipeline.storage.object_store import find_store, open_remote
 from tests.emulators import BUCKET, SECRET, Amazon, amazon, azure, google, wire
@@ -193,6 +194,7 @@ def test_a_signal_ends_a_request_without_an_answer(emulated, uri, monkeypatch):
     def exit_on_signal(*_):
         raise SystemExit(143)
 
+    monkeypatch.setattr(processes, "ENDING_SECONDS", 0.01)
     before = signal.signal(signal.SIGALRM, exit_on_signal)
     with wire(emulated, UNUSUAL, 0, "silent") as broken:
         set_environment(monkeypatch, emulated.reached_by(broken.address))
