@@ -182,30 +182,34 @@ class Wire:
     def _ask(self, client: socket.socket, store: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(2**16):
-                if self.then == "frozen" and self.broken.is_set():
-                    continue
                 if self._breaks(data):
-                    if self.then == "late":
-                        self.broken.set()
-                        self.resumed.wait()
-                        store.sendall(data)
-                        continue
-                    if self.then in ("unheard", "halved"):
-                        self._unheard = store
-                        store.sendall(data)
-                        continue
-                    store.sendall(data[: len(data) // 2])
-                    self.broken.set()
-                    if self.then == "frozen":
-                        continue
-                    if self.then == "silent":
-                        self._silent = store
-                    for each in (store,) if self.then == "silent" else (store, client):
-                        each.shutdown(socket.SHUT_RDWR)
-                    return
-                store.sendall(data)
+                    if not self._break(client, store, data):
+                        return
+                elif not (self.then == "frozen" and self.broken.is_set()):
+                    store.sendall(data)
         with suppress(OSError):
             store.shutdown(socket.SHUT_WR)
+
+    def _break(self, client: socket.socket, store: socket.socket, data: bytes) -> bool:
+        """Break a request off as `then` says; return whether its connection stays."""
+        if self.then == "late":
+            self.broken.set()
+            self.resumed.wait()
+            store.sendall(data)
+            return True
+        if self.then in ("unheard", "halved"):
+            self._unheard = store
+            store.sendall(data)
+            return True
+        store.sendall(data[: len(data) // 2])
+        self.broken.set()
+        if self.then == "frozen":
+            return True
+        if self.then == "silent":
+            self._silent = store
+        for each in (store,) if self.then == "silent" else (store, client):
+            each.shutdown(socket.SHUT_RDWR)
+        return False
 
     def _answer(self, client: socket.socket, store: socket.socket) -> None:
         with suppress(OSError):
