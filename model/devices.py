@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from model.errors import BadUsage
 
-SMALL_STEP_FLOPS = 20_000_000
+SMALL_STEP_FLOPS = 100_000_000
 # XLA uses several cores from here on even if its flag says not to; measured: from 3 to 6 million
 _SINGLE_CORE_FLOPS = 4_000_000
-_THREADS_FLAG = "xla_cpu_multi_thread_eigen"
+_ONE_THREAD_FLAG = "xla_cpu_multi_thread_eigen=false"
+_SUMS_FLAG = "xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE"
 # XLA times several kernels for each product on a GPU and keeps the fastest, so two processes may keep different ones.
 # Without that choice its own products in TensorFloat-32 take up to 8 times as long as cuBLAS's (docs/devices.md).
 _GPU_FLAGS = ("xla_gpu_deterministic_ops=true", "xla_gpu_autotune_level=0", "xla_gpu_enable_triton_gemm=false")
@@ -96,9 +97,14 @@ def initialise_devices(wanted: str = "auto", num_replicas: int = 1) -> Devices:
 
 
 def _choose_gpu_kernels() -> None:
-    """Have XLA compile the same deterministic kernels in every process; a flag that the user has set is not changed."""
+    """Have XLA compile the same deterministic kernels in every process."""
+    _add_flags(*_GPU_FLAGS)
+
+
+def _add_flags(*wanted: str) -> None:
+    """Add flags of XLA to the environment; one that is set there is not changed."""
     flags = os.environ.get("XLA_FLAGS", "")
-    added = [f"--{flag}" for flag in _GPU_FLAGS if flag.partition("=")[0] not in flags]
+    added = [f"--{flag}" for flag in wanted if flag.partition("=")[0] not in flags]
     os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *added])
 
 
@@ -140,23 +146,26 @@ def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:
     """Restrict a step's matrix products to one core if the step is too small to be distributed.
 
     Distributing a product costs XLA some microseconds: a step of a 784-30-10 network at batches of 10 took 26 us with
-    all cores and 19 us with one (tests/benchmarks). How a product is split can change the order of its sums, so this
-    is part of what decides a run's bits. XLA reads its flags once in a process, at the first compilation. A flag that
-    the user has set is not changed.
+    all cores and 19 us with one, and a step of 784-128-10 at batches of 128 took a tenth less (tests/benchmarks). XLA
+    reads its flags once in a process, at the first compilation. A flag that the user has set is not changed.
 
-    Most products of larger batches go to a library within XLA (YNNPACK), which ignores the flag: at batches of 128 a
-    step took 273 us with two cores and 139 us with one, with the same bits. Only the number of TensorFlow's threads
-    restricts it, which is fixed as soon as TensorFlow has initialised its devices; later calls have no effect. So in
-    one process, as in a notebook, what is trained first decides for what is trained later: its time, not its bits.
+    Most products go to a library within XLA (YNNPACK), which ignores the flag if they are larger than those of the
+    article: only the number of TensorFlow's threads restricts it, which is fixed as soon as TensorFlow has initialised
+    its devices; later calls have no effect. So in one process, as in a notebook, what is trained first decides for what
+    is trained later: its time, not its bits.
+
+    YNNPACK adds in the same order on any number of cores. XLA's own products (Eigen) do not: they are faster for
+    many networks (tests/benchmarks), but would give a run other bits on another machine. Sums over the batch are left
+    to XLA, whose code for them takes less time, for every network alike.
 
     Args:
         layers: sizes from inputs to outputs.
         batch_size: examples a step.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
+    _add_flags(_SUMS_FLAG)
     flops = step_flops(layers, batch_size)
-    if flops < SMALL_STEP_FLOPS and _THREADS_FLAG not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --{_THREADS_FLAG}=false".strip()
+    if flops < SMALL_STEP_FLOPS:
+        _add_flags(_ONE_THREAD_FLAG)
     if _SINGLE_CORE_FLOPS <= flops < SMALL_STEP_FLOPS:
         _use_one_thread()
 

@@ -135,13 +135,14 @@ def descend(config: TrainingConfig, state: State, gradients: Parameters, factor:
     v <- momentum v - rate (dC/dp + decay p), p <- p + v; without momentum that is p - rate (dC/dp + decay p). Rates are
     of weights and of biases, times the schedule's factor; only weights decay (Nielsen, chapter 3: decay = lambda / n).
     """
-    falls = tuple(
-        type(p)(
-            -factor * config.weights_rate * (g.weights + config.weight_decay * p.weights),
-            -factor * config.biases_rate * g.biases,
-        )
-        for p, g in zip(state.parameters, gradients, strict=True)
-    )
+
+    def fall_of(p: Layer, g: Layer) -> Layer:
+        weights = -factor * config.weights_rate * g.weights
+        if config.weight_decay:  # XLA would not leave out a product with 0
+            weights = -factor * config.weights_rate * (g.weights + config.weight_decay * p.weights)
+        return type(p)(weights, -factor * config.biases_rate * g.biases)
+
+    falls = tuple(fall_of(p, g) for p, g in zip(state.parameters, gradients, strict=True))
 
     def accelerate(velocity: Tensor, fall: Tensor) -> Tensor:
         return config.momentum * velocity + fall

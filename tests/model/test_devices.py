@@ -9,6 +9,8 @@ from model.devices import Devices, check_device, choose_devices, choose_threads,
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
 
+SUMS = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE"
+
 
 @pytest.mark.parametrize(
     ("wanted", "num_replicas", "num_gpus", "expected"),
@@ -138,9 +140,10 @@ def test_flops_of_a_step_are_those_counted_by_hand():
 @pytest.mark.parametrize(
     ("layers", "batch_size", "flags", "num_threads"),
     [
-        ((784, 30, 10), 10, "--xla_cpu_multi_thread_eigen=false", []),  # its products stay on one core anyway
-        ((784, 30, 10), 128, "--xla_cpu_multi_thread_eigen=false", [1]),
-        ((784, 512, 512, 10), 128, "", []),
+        ((784, 30, 10), 10, f"{SUMS} --xla_cpu_multi_thread_eigen=false", []),  # its products stay on one core anyway
+        ((784, 30, 10), 128, f"{SUMS} --xla_cpu_multi_thread_eigen=false", [1]),
+        ((784, 128, 10), 128, f"{SUMS} --xla_cpu_multi_thread_eigen=false", [1]),
+        ((784, 512, 512, 10), 128, SUMS, []),
     ],
 )
 def test_small_steps_are_restricted_to_one_core(layers, batch_size, flags, num_threads, monkeypatch):
@@ -152,9 +155,10 @@ def test_small_steps_are_restricted_to_one_core(layers, batch_size, flags, num_t
 
 
 def test_threads_stay_as_they_are_once_devices_are_initialised(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true")
+    flags = "--xla_cpu_multi_thread_eigen=true --xla_cpu_experimental_ynn_fusion_type="
+    monkeypatch.setenv("XLA_FLAGS", flags)
     tf.config.list_logical_devices()
     before = tf.config.threading.get_intra_op_parallelism_threads()
     choose_threads((784, 30, 10), 128)
     assert tf.config.threading.get_intra_op_parallelism_threads() == before
-    assert os.environ["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=true"
+    assert os.environ["XLA_FLAGS"] == flags
