@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,7 @@ def child_of(title: str, module: str, config: TrainingConfig | None = None) -> I
 class Worker:
     def __init__(self, module: str, config: TrainingConfig | None) -> None:
         started = time.perf_counter()
-        with quiet_imports():
+        with nullcontext() if module == "keras_fit" else quiet_imports():  # which would leave out Keras
             self._module = importlib.import_module(f"tests.benchmarks.peers.{module}")
             if "tensorflow" in sys.modules:
                 from model.devices import choose_threads, initialise_devices

@@ -37,12 +37,12 @@ class Jax:
 
 
 def make_loss(config: Any, transposed: bool) -> Callable[..., Any]:
-    """The batch's mean loss as a function of (parameters, x, y); transposed: weights are [outputs, inputs]."""
+    """The batch's mean loss as a function of (parameters, x, y); transposed: weights are [outputs, inputs], as ours."""
     activation = ACTIVATIONS[config.activation]
 
     def forward(parameters: Any, x: Any) -> Any:
         def weigh(a: Any, weights: Any, biases: Any) -> Any:
-            return a @ (weights.T if transposed else weights) + biases
+            return (weights @ a.T + biases[:, None]).T if transposed else a @ weights + biases
 
         first, *others = parameters
         z = weigh(x, *first)
