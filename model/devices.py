@@ -14,8 +14,7 @@ from model.errors import BadUsage
 SMALL_STEP_FLOPS = 100_000_000
 # XLA uses several cores from here on even if its flag says not to; measured: from 3 to 6 million
 _SINGLE_CORE_FLOPS = 4_000_000
-_ONE_THREAD_FLAG = "xla_cpu_multi_thread_eigen=false"
-_SUMS_FLAG = "xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE"
+_CPU_FLAGS = ("xla_cpu_multi_thread_eigen=false", "xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE")
 # XLA times several kernels for each product on a GPU and keeps the fastest, so two processes may keep different ones.
 # Without that choice its own products in TensorFloat-32 take up to 8 times as long as cuBLAS's (docs/devices.md).
 _GPU_FLAGS = ("xla_gpu_deterministic_ops=true", "xla_gpu_autotune_level=0", "xla_gpu_enable_triton_gemm=false")
@@ -102,10 +101,12 @@ def _choose_gpu_kernels() -> None:
 
 
 def _add_flags(*wanted: str) -> None:
-    """Add flags of XLA to the environment; one that is set there is not changed."""
-    flags = os.environ.get("XLA_FLAGS", "")
+    """Add flags of XLA to the environment; one that is set there is not changed, nor the name of a file of flags."""
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    if flags and not flags.startswith("-"):
+        return
     added = [f"--{flag}" for flag in wanted if flag.partition("=")[0] not in flags]
-    os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *added])
+    os.environ["XLA_FLAGS"] = " ".join([flags, *added]).strip()
 
 
 def choose_precision(precision: str, device: str) -> None:
@@ -143,30 +144,25 @@ def _split_cpu(num_parts: int) -> None:
 
 
 def choose_threads(layers: tuple[int, ...], batch_size: int) -> None:
-    """Restrict a step's matrix products to one core if the step is too small to be distributed.
+    """Choose how XLA computes a step on the CPU; restrict it to one core if it is too small to be distributed.
 
-    Distributing a product costs XLA some microseconds: a step of a 784-30-10 network at batches of 10 took 26 us with
-    all cores and 19 us with one, and a step of 784-128-10 at batches of 128 took a tenth less (tests/benchmarks). XLA
-    reads its flags once in a process, at the first compilation. A flag that the user has set is not changed.
+    XLA reads its flags once in a process, at the first compilation, and they can change the order of sums and so a
+    run's bits. So they are the same for every network: no threads for the products of XLA's own library (Eigen), which
+    a step of a 784-30-10 network at batches of 10 pays with 7 of 26 us, and sums over the batch by XLA itself. A flag
+    that the user has set is not changed.
 
-    Most products go to a library within XLA (YNNPACK), which ignores the flag if they are larger than those of the
-    article: only the number of TensorFlow's threads restricts it, which is fixed as soon as TensorFlow has initialised
-    its devices; later calls have no effect. So in one process, as in a notebook, what is trained first decides for what
-    is trained later: its time, not its bits.
-
-    YNNPACK adds in the same order on any number of cores. XLA's own products (Eigen) do not: they are faster for
-    many networks (tests/benchmarks), but would give a run other bits on another machine. Sums over the batch are left
-    to XLA, whose code for them takes less time, for every network alike.
+    Larger products go to another library within XLA (YNNPACK), which ignores the flag: only the number of TensorFlow's
+    threads restricts it. A step of the same network at batches of 128 took 273 us with two cores and 139 us with one,
+    with the same bits (tests/benchmarks). That number is fixed as soon as TensorFlow has initialised its devices; later
+    calls have no effect. So in one process, as in a notebook, what is trained first decides for what is trained later:
+    its time, and its bits only for batches so large that YNNPACK divides their sums (docs/promises.md).
 
     Args:
         layers: sizes from inputs to outputs.
         batch_size: examples a step.
     """
-    _add_flags(_SUMS_FLAG)
-    flops = step_flops(layers, batch_size)
-    if flops < SMALL_STEP_FLOPS:
-        _add_flags(_ONE_THREAD_FLAG)
-    if _SINGLE_CORE_FLOPS <= flops < SMALL_STEP_FLOPS:
+    _add_flags(*_CPU_FLAGS)
+    if _SINGLE_CORE_FLOPS <= step_flops(layers, batch_size) < SMALL_STEP_FLOPS:
         _use_one_thread()
 
 

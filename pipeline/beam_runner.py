@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from model import errors
-from pipeline.processes import code_identity
+from pipeline.processes import code_identity, finish_writes
 from pipeline.progress import show_message, warn
 
 # Beam's DirectRunner first tries to download and execute a binary, Prism; here both names run in this process.
@@ -223,6 +223,7 @@ def _run_to_end(beam: ModuleType, pipeline: Any, cluster: FlinkCluster | None) -
         result = pipeline.run()
         return result.wait_until_finish()
     except BaseException:  # a cluster would continue, and write to a workspace whose temporary files have been removed
+        finish_writes()  # of an engine's threads in this process
         _cancel_job(beam, result, cluster)
         raise
 

@@ -94,11 +94,14 @@ def run_interruptible(work: Callable[[], T], is_write: bool = False, is_needed: 
         except BaseException as problem:
             result.set_exception(problem)
 
+    thread = threading.Thread(target=run, name="interruptible", daemon=True)
     try:
-        threading.Thread(target=run, name="interruptible", daemon=True).start()
+        thread.start()
         # Not Thread.join: before Python 3.13, an exception of a signal handler there marks the thread as ended.
         wait([result], ENDING_SECONDS if _state.received and not is_needed else None)
     except BaseException:
+        if thread.ident is None:  # it was not started
+            _writes.discard(result)
         finish_writes()
         raise
     if not result.done():

@@ -19,8 +19,10 @@ pytest_plugins = ["tests.temporary_files"]
 if TYPE_CHECKING:
     from tests.memory import Objects
 
-# as every process that trains a small network sets it: the same bits, whichever test compiles first
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+# as every process that trains sets it: the same bits, whichever test compiles first
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE"
+)
 
 # the same examples every time, so that a red run is red again
 hypothesis.settings.register_profile("backbeam", derandomize=True, deadline=None)

@@ -1,4 +1,4 @@
-"""What is timed: three networks, the batches that every peer trains on, and the arithmetic that a step takes."""
+"""What is timed: networks, the batches that every peer trains on, and the arithmetic that a step takes."""
 
 import gzip
 import os
@@ -21,7 +21,12 @@ REPORT_EVERY = 1000  # steps; a chunk ends at each report
 # Rates that do not change, and one for weights and biases alike: what every peer offers.
 _ARTICLE = override(find_recipe("article-autodiff").config, step="manual", num_steps=_NUM_STEPS)
 _MODERN = override(find_recipe("modern").config, dropout=0.0, schedule="constant", num_steps=_NUM_STEPS)
-CASES = {"A": _ARTICLE, "B": override(_ARTICLE, batch_size=128), "C": _MODERN}
+CASES = {
+    "A": _ARTICLE,
+    "B": override(_ARTICLE, batch_size=128),
+    "C": _MODERN,
+    "D": override(_MODERN, layers=(784, 128, 10)),
+}
 
 
 class Work(NamedTuple):

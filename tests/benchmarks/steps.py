@@ -45,7 +45,7 @@ class Contestant(NamedTuple):
 
 def main(
     output: Output = Path("build/benchmarks/steps.parquet"),
-    cases: Annotated[str, typer.Option(help="Which, such as AC.")] = "ABC",
+    cases: Annotated[str, typer.Option(help="Which, such as AC.")] = "ABCD",
     peers: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Interleaved.")] = 9,
     seconds: Annotated[float, typer.Option(min=0.001, help="Of each repeat, about.")] = 0.5,

@@ -9,7 +9,7 @@ from model.devices import Devices, check_device, choose_devices, choose_threads,
 from model.errors import BadUsage
 from model.recipes import RECIPES, override
 
-SUMS = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE"
+FLAGS = "--xla_cpu_multi_thread_eigen=false --xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE"
 
 
 @pytest.mark.parametrize(
@@ -138,20 +138,28 @@ def test_flops_of_a_step_are_those_counted_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("layers", "batch_size", "flags", "num_threads"),
+    ("layers", "batch_size", "num_threads"),
     [
-        ((784, 30, 10), 10, f"{SUMS} --xla_cpu_multi_thread_eigen=false", []),  # its products stay on one core anyway
-        ((784, 30, 10), 128, f"{SUMS} --xla_cpu_multi_thread_eigen=false", [1]),
-        ((784, 128, 10), 128, f"{SUMS} --xla_cpu_multi_thread_eigen=false", [1]),
-        ((784, 512, 512, 10), 128, SUMS, []),
+        ((784, 30, 10), 10, []),  # its products stay on one core anyway
+        ((784, 30, 10), 128, [1]),
+        ((784, 128, 10), 128, [1]),
+        ((784, 512, 512, 10), 128, []),
     ],
 )
-def test_small_steps_are_restricted_to_one_core(layers, batch_size, flags, num_threads, monkeypatch):
+def test_small_steps_are_restricted_to_one_core_and_all_have_the_same_flags(
+    layers, batch_size, num_threads, monkeypatch
+):
     monkeypatch.setenv("XLA_FLAGS", "")
     chosen = []
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", chosen.append)
     choose_threads(layers, batch_size)
-    assert (os.environ["XLA_FLAGS"], chosen) == (flags, num_threads)
+    assert (os.environ["XLA_FLAGS"], chosen) == (FLAGS, num_threads)
+
+
+def test_a_file_of_flags_is_left_alone(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "/etc/xla.flags")
+    choose_threads((784, 30, 10), 10)
+    assert os.environ["XLA_FLAGS"] == "/etc/xla.flags"
 
 
 def test_threads_stay_as_they_are_once_devices_are_initialised(monkeypatch):

@@ -14,7 +14,7 @@ class Peer(NamedTuple):
     module: str  # has `prepare(work, **setting)`, which returns what has `run(num_chunks)` and `parameters()`
     packages: tuple[str, ...]  # what it needs besides NumPy
     settings: tuple[dict[str, Any], ...] = ({},)  # the fastest is taken; the first is what its users get without asking
-    cases: str = "ABC"  # those that it can train
+    cases: str = "ABCD"  # those that it can train
     # at least how many times as long as ours it should take in case A; None if it is no rival
     target: float | None = 1.0
 
