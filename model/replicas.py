@@ -175,14 +175,26 @@ def compile_strategy(config: TrainingConfig, strategy: Any, takes_whole: bool = 
     return tf.function(run_chunk, autograph=False, reduce_retracing=True)  # type: ignore[no-any-return]
 
 
-def explain(problem: tf.errors.OpError, config: TrainingConfig) -> BackbeamError | None:
-    """Return an error that tells the user of the loss of another process; None if the problem is another one."""
-    if config.num_replicas == 1 or not isinstance(problem, _LOST):
-        return None
-    return EngineFailed(
-        "another worker of the cluster is gone or does not answer: training has stopped and this run was not written; "
-        f"start all {config.num_replicas} workers again"
-    )
+def explain(problem: tf.errors.OpError, config: TrainingConfig, device: str) -> BackbeamError | None:
+    """Return an error that tells the user of the loss of another process or what a GPU failed at; None for others.
+
+    Args:
+        problem: what TensorFlow raised in training.
+        config: of the run.
+        device: as the engine names it.
+    """
+    if config.num_replicas > 1 and isinstance(problem, _LOST):
+        return EngineFailed(
+            "another worker of the cluster is gone or does not answer: training has stopped and this run was not "
+            f"written; start all {config.num_replicas} workers again"
+        )
+    if device.startswith("GPU"):
+        reason = str(problem.message).partition("\n")[0][:300]
+        return EngineFailed(
+            f"{device}: TensorFlow cannot compute on it: {reason}; check its memory and the CUDA libraries, or train "
+            "with --device cpu"
+        )
+    return None
 
 
 def _compile_halves(config: TrainingConfig) -> _Halves:

@@ -196,7 +196,7 @@ def _fit(
         chunks = engine.make_chunks(data.reader, plan, program.start.step)
         end = fit(config, program, chunks, data.monitored, listener, spacing)
     except tf.errors.OpError as problem:
-        raise recover(problem) or explain(problem, config) or problem from problem
+        raise recover(problem) or explain(problem, config, engine.device) or problem from problem
     # The last reported loss is from before the last update, so it can be finite where the parameters are not.
     if not all(np.isfinite(part).all() for layer in end.state.parameters for part in layer):
         raise TrainingDiverged.of(config, "parameters are infinite or NaN after the last step")

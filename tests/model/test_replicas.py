@@ -82,8 +82,18 @@ def test_logical_devices_and_parts_in_turn_give_the_same_bits(changes):
     assert by_strategy == in_turn == resumed
 
 
-def test_only_errors_of_a_lost_worker_are_explained():
+def test_on_cpus_only_errors_of_a_lost_worker_are_explained():
     lost, other = (kind(None, None, "x") for kind in (tf.errors.UnavailableError, tf.errors.InvalidArgumentError))
-    assert isinstance(explain(lost, config(num_replicas=2)), EngineFailed)
-    assert explain(lost, config()) is None
-    assert explain(other, config(num_replicas=2)) is None
+    assert isinstance(explain(lost, config(num_replicas=2), "CPU:0, CPU:1"), EngineFailed)
+    assert explain(lost, config(), "CPU:0") is None
+    assert explain(other, config(num_replicas=2), "CPU:0, CPU:1") is None
+
+
+def test_what_a_gpu_fails_at_is_told_in_one_line():
+    problem = tf.errors.ResourceExhaustedError(None, None, "Out of memory while trying to allocate 8 GiB.\nMore.")
+    told = explain(problem, config(), "GPU:1")
+    assert isinstance(told, EngineFailed)
+    assert str(told).startswith(
+        "GPU:1: TensorFlow cannot compute on it: Out of memory while trying to allocate 8 GiB.; "
+    )
+    assert "More" not in str(told)
