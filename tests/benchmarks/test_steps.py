@@ -32,6 +32,12 @@ def test_an_error_and_the_end_of_a_peers_process_are_told(module, message):
         child.ask("run", 1)  # which needs `choose` first
 
 
+@pytest.mark.thorough
+def test_keras_is_imported_in_the_process_that_trains_with_it():
+    with child_of("Keras, fit", "keras_fit") as child:
+        assert child.ask("import_seconds") > 0
+
+
 def test_a_peer_that_computes_something_else_is_found():
     work, peer = small_work("C", (12, 7, 3)), table.PEERS["numpy"]
     trainer = NumPy(work)
