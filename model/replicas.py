@@ -176,7 +176,7 @@ def compile_strategy(config: TrainingConfig, strategy: Any, takes_whole: bool = 
 
 
 def explain(problem: tf.errors.OpError, config: TrainingConfig, device: str) -> BackbeamError | None:
-    """Return an error that tells the user of the loss of another process or what a GPU failed at; None for others.
+    """Translate an error of TensorFlow in training; return None if neither a worker was lost nor a GPU failed.
 
     Args:
         problem: what TensorFlow raised in training.

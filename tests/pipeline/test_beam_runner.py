@@ -6,6 +6,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from model.errors import BadUsage, EngineFailed
+from pipeline import beam_runner
 from pipeline.beam_runner import FlinkCluster, _find_flink_cluster, _run_to_end, _translate_error, run_pipeline
 from pipeline.processes import code_identity
 
@@ -119,3 +120,16 @@ def test_a_job_that_cannot_be_cancelled_is_named_with_the_command_that_does(caps
     said = " ".join(capsys.readouterr().err.split())
     assert "may go on with job 7, which could not be cancelled: Flink at http://localhost:1" in said
     assert "curl -X PATCH 'http://localhost:1/v1/jobs/ID?mode=cancel'" in said
+
+
+def test_writes_in_progress_end_before_an_interrupted_job_is_cancelled(monkeypatch):
+    done = []
+    monkeypatch.setattr(beam_runner, "finish_writes", lambda: done.append("writes"))
+    monkeypatch.setattr(beam_runner, "_cancel_job", lambda *_: done.append("job"))
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _run_to_end(beam, SimpleNamespace(run=interrupt), None)
+    assert done == ["writes", "job"]
